@@ -21,6 +21,8 @@ class CascadeportError(Exception):
         self.where = where
         self.next = next
         self.faults = faults or []
+        # Set by whoever runs a plan: tells bad input from a stage that failed.
+        self.started = False
 
     def __str__(self) -> str:
         lines = [self.what]

@@ -1,0 +1,64 @@
+# The front door. `make help` lists what can be asked for.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python -m cascadeport
+export PYTHONPATH := $(CURDIR)/scripts:$(CURDIR)
+
+# Every option of the command line has a variable; empty ones are left out.
+OPTIONS = $(if $(TARGET),--target $(TARGET)) $(if $(MODEL),--model "$(MODEL)") \
+  $(if $(DATA),--data "$(DATA)") $(if $(PICTURES),--pictures "$(PICTURES)") \
+  $(if $(ANNOTATIONS),--annotations "$(ANNOTATIONS)") \
+  $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(LIMIT),--limit $(LIMIT)) \
+  $(if $(ENGINE),--engine $(ENGINE)) $(if $(THREADS),--threads $(THREADS)) \
+  $(if $(REPEATS),--repeats $(REPEATS)) $(if $(BUILD),--build "$(BUILD)") \
+  $(if $(RESULTS),--results "$(RESULTS)") $(if $(filter-out 0,$(SIMULATE)),--simulate) \
+  $(if $(filter-out 0,$(KEEP_GOING)),--keep-going) \
+  $(if $(filter-out 0,$(KEEP_FAILED)),--keep-failed) $(if $(filter-out 0,$(DEBUG)),--debug)
+
+.PHONY: help all plan doctor compare test lint bench lock export-env clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets of this Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+all: $(VENV)/ready ## the whole pipeline: TARGET=cpu MODEL= DATA= LIMIT= KEEP_GOING=1
+	@$(RUN) all $(OPTIONS)
+
+plan: $(VENV)/ready ## print what `make all` would do
+	@$(RUN) plan $(OPTIONS)
+
+compare: $(VENV)/ready ## write the comparison of finished results again
+	@$(RUN) compare $(OPTIONS)
+
+test: $(VENV)/ready-dev ## the tests: TESTS="-k report" picks some
+	@$(VENV)/bin/python -m pytest $(TESTS)
+
+lint: $(VENV)/ready-dev ## style and types
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+
+bench: $(VENV)/ready-dev ## measure, and write docs/benchmarks.md
+	@$(VENV)/bin/python benchmarks/run.py
+
+export-env: ## Python 3.7 with torch 1.7 for the export, without Docker: PYTHON37=python3.7
+	@images/export/build-env .venv-export
+
+lock: $(VENV)/ready-dev ## resolve requirements*.in into requirements*.lock
+	@scripts/lock
+
+clean: ## remove environments; build/ and results/ stay
+	@rm -rf $(VENV) .venv-py37 .pytest_cache .mypy_cache .ruff_cache
+
+# The environments. A stamp newer than its lock means that the lock is installed.
+$(VENV)/bin/cascadeport: scripts/make-venv
+	@scripts/make-venv "$(PYTHON)" $(VENV)
+
+$(VENV)/ready: $(VENV)/bin/cascadeport requirements.lock
+	@echo "setup    installing requirements.lock (once)"
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.lock
+	@echo "setup    installing requirements-dev.lock (once)"
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,7 @@
+"""`python -m cascadeport`."""
+
+import sys
+
+from cascadeport.cli import main
+
+sys.exit(main())

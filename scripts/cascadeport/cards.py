@@ -1,0 +1,242 @@
+"""Model cards: everything about a detector that its graph does not say. See docs/model-cards.md."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from cascadeport import digest
+from cascadeport.errors import CascadeportError
+from cascadeport.schema import Strict, read_toml, validate
+from cascadeport.suggest import suggest
+
+
+def _as_float(value: Any) -> Any:
+    # TOML tells 58 from 58.0; for a mean or a threshold that difference is no fault.
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Number = Annotated[float, BeforeValidator(_as_float)]
+Triple = Annotated[tuple[Number, Number, Number], BeforeValidator(_as_tuple)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Class(Strict):
+    """A class of the network: its name and the category id that the data set gives it."""
+
+    name: str = Field(min_length=1)
+    category_id: int
+
+
+class Input(Strict):
+    """The network's input and the preprocessing that leads to it.
+
+    `size` is in pixels, a square; `mean` and `std` are in the units of a byte (0-255) and in the
+    order of `channels`.
+    """
+
+    name: str = "input"
+    dtype: Literal["float32", "uint8"] = "float32"
+    size: int = Field(gt=0, le=8192)
+    mean: Triple
+    std: Triple
+    channels: Literal["rgb", "bgr"]
+    padding: Literal["centre", "corner"] = "centre"
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _finite(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if not all(math.isfinite(number) for number in value):
+            raise ValueError("every number must be finite")
+        return value
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(value) <= 0:
+            raise ValueError("every number must be above zero: the picture is divided by it")
+        return value
+
+
+class Output(Strict):
+    """The names of the network's outputs and what is kept of them."""
+
+    boxes: str = "boxes"
+    labels: str = "labels"
+    score_threshold: Number = Field(default=0.05, ge=0, le=1)
+    max_detections: int = Field(default=100, gt=0, le=1000)
+
+
+class Graph(Strict):
+    """A graph on disk: a network that obeys the contract, or a neutral graph to be lowered."""
+
+    path: str
+    sha256: Sha256 | None = None
+    kind: Literal["ready", "neutral"] = "ready"
+
+
+class Checkpoint(Strict):
+    """The trained weights, where they are published, and how they become a graph."""
+
+    path: str | None = None
+    urls: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    sha256: Sha256 | None = None
+    sha256_prefix: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
+    config: str | None = None
+    size_bytes: int | None = None
+
+    @model_validator(mode="after")
+    def _found_somewhere(self) -> Checkpoint:
+        if self.path is None and not self.urls:
+            raise ValueError("either 'path' or 'urls' must say where the checkpoint is")
+        return self
+
+
+class Reference(Strict):
+    """A published accuracy, and where it was published."""
+
+    map: Number = Field(ge=0, le=1)
+    source: str = Field(min_length=1)
+
+
+class _Card(Strict):
+    title: str
+    input: Input
+    output: Output = Output()
+    classes: Annotated[tuple[Class, ...], BeforeValidator(_as_tuple)] = Field(min_length=1)
+    graph: Graph | None = None
+    checkpoint: Checkpoint | None = None
+    reference: Reference | None = None
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, value: tuple[Class, ...]) -> tuple[Class, ...]:
+        for what in ("name", "category_id"):
+            seen: set[Any] = set()
+            for index, item in enumerate(value):
+                key = getattr(item, what)
+                if key in seen:
+                    raise ValueError(f"class {index} repeats the {what} {key!r}")
+                seen.add(key)
+        return value
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> _Card:
+        if self.graph is None and self.checkpoint is None:
+            raise ValueError("the card needs a [graph] or a [checkpoint]")
+        if self.graph is None and self.checkpoint and self.checkpoint.config is None:
+            raise ValueError("without a [graph], [checkpoint] needs 'config' to export from")
+        return self
+
+
+class Card(_Card):
+    """A validated model card.
+
+    `name` is the file's stem, `folder` the folder that relative paths in it start from.
+    """
+
+    name: str
+    folder: Path
+
+    def file(self, path: str) -> Path:
+        """The absolute path of a file that the card names."""
+        return (self.folder / path).resolve()
+
+    @property
+    def model_digest(self) -> str:
+        """The digest of what was trained: the checkpoint's, else the graph's.
+
+        Raises:
+            CascadeportError: Neither is written in the card and no file can be read.
+        """
+        if self.checkpoint and self.checkpoint.sha256:
+            return self.checkpoint.sha256
+        if self.graph:
+            return self.graph.sha256 or digest.of_file(self.file(self.graph.path))
+        assert self.checkpoint is not None
+        return self.checkpoint.sha256_prefix or digest.of_value(list(self.checkpoint.urls))
+
+
+def find(model: str, models: Path) -> Path:
+    """The card's path of a model given as a name in `models` or as a path to a card.
+
+    Raises:
+        CascadeportError: There is no such card; with the nearest name.
+    """
+    if model.endswith(".toml") or "/" in model:
+        path = Path(model).expanduser()
+        if path.is_dir():
+            raise CascadeportError(
+                "MODEL is a folder, not a model card.",
+                where=str(path),
+                next="Give the path of the card's .toml file.",
+            )
+        return path
+    path = models / f"{model}.toml"
+    if path.is_file():
+        return path
+    names = [card.stem for card in models.glob("*.toml")]
+    raise CascadeportError(
+        f"There is no model named '{model}'; {suggest(model, names)}.",
+        where=str(models),
+        next="Give a name in models/ or the path of your own card.",
+    )
+
+
+def load(path: Path) -> Card:
+    """Reads and validates a card, and checks the files it names against their digests.
+
+    Raises:
+        CascadeportError: With every fault in the card and its place.
+    """
+    values = read_toml(path, "model card")
+    folder = path.resolve().parent
+    if isinstance(values.get("classes"), str):
+        # Many detectors share one list of classes: a card may point to a file that holds it.
+        shared = folder / values["classes"]
+        values["classes"] = read_toml(shared, "list of classes").get("classes", [])
+    for key in ("name", "folder"):
+        if key in values:
+            raise CascadeportError(
+                "The model card has 1 fault.",
+                where=str(path),
+                faults=[f"{key}: unknown key; a card's name is its file name"],
+            )
+    card = validate(_Card, values, where=str(path), what="model card")
+    result = Card(
+        **{key: getattr(card, key) for key in _Card.model_fields}, name=path.stem, folder=folder
+    )
+    _check_files(result, path)
+    return result
+
+
+def _check_files(card: Card, path: Path) -> None:
+    faults = []
+    named: list[tuple[str, str, str | None]] = []
+    if card.graph:
+        named.append(("graph", card.graph.path, card.graph.sha256))
+    if card.checkpoint and card.checkpoint.path and not card.checkpoint.urls:
+        named.append(("checkpoint", card.checkpoint.path, card.checkpoint.sha256))
+    for table, name, expected in named:
+        file = card.file(name)
+        if not file.is_file():
+            faults.append(f"{table}.path: there is no file {file}")
+        elif expected and (found := digest.of_file(file)) != expected:
+            faults.append(
+                f"{table}.sha256: {file} has {found}, the card says {expected}; "
+                "it is another file than the card describes"
+            )
+    if faults:
+        raise CascadeportError(
+            f"The model card has {len(faults)} fault{'s' if len(faults) > 1 else ''}.",
+            where=str(path),
+            faults=faults,
+            next="Put the right file in place, or correct the card.",
+        )

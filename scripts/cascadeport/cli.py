@@ -1,0 +1,194 @@
+"""The command line. Exit codes are listed in docs/command-line.md and in `EXIT_CODES`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from cascadeport import __version__
+from cascadeport.errors import CascadeportError
+from cascadeport.options import Options
+from cascadeport.progress import Reporter
+
+EXIT_CODES = {
+    0: "done; every result of this run is valid",
+    1: "a fault of this program",
+    2: "bad input: an option, a card, a data set; nothing was started",
+    3: "a stage failed; finished stages are kept",
+    4: "the run ended, and its result is INVALID",
+    130: "stopped by Ctrl-C",
+    143: "stopped by SIGTERM",
+}
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: ends like Ctrl-C, with another exit code."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    reporter = Reporter()
+    try:
+        with _terminable():
+            command: Callable[[argparse.Namespace, Reporter], int] = arguments.command
+            return command(arguments, reporter)
+    except CascadeportError as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"cascadeport: {error}", file=sys.stderr)
+        return 3 if error.started else 2
+    except _Terminated:
+        print("cascadeport: terminated; finished stages are kept", file=sys.stderr)
+        return 143
+    except KeyboardInterrupt:
+        print("cascadeport: stopped; finished stages are kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141
+    except Exception as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(
+            f"cascadeport: a fault of this program: {type(error).__name__}: {error}\n"
+            "  next:  Run the same command with --debug (make: DEBUG=1) and report what it prints.",
+            file=sys.stderr,
+        )
+        return 1
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cascadeport",
+        description="One detector, several accelerators, the same code in each, one honest table.",
+        epilog="exit codes: "
+        + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()),
+    )
+    parser.add_argument("--version", action="version", version=f"cascadeport {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    everything = commands.add_parser("all", help="run the whole pipeline of one target")
+    _add_options(everything)
+    everything.add_argument("--dry-run", action="store_true", help="print the plan, run nothing")
+    everything.set_defaults(command=_all)
+
+    planning = commands.add_parser("plan", help="print what `all` would do")
+    _add_options(planning)
+    planning.add_argument("--json", action="store_true", help="print it as JSON")
+    planning.set_defaults(command=_plan)
+
+    comparing = commands.add_parser("compare", help="write the comparison of finished results")
+    _add_options(comparing)
+    comparing.set_defaults(command=_compare)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    default = Options()
+    add = parser.add_argument
+    add("--target", default=default.target, help="a name in targets.toml (%(default)s)")
+    add("--model", help="a name in models/ or the path of a card")
+    add("--data", help="a name in models/data/ or a folder in COCO layout")
+    add("--pictures", help="the folder of pictures below the data folder (val2017)")
+    add("--annotations", help="below the data folder (annotations/instances_val2017.json)")
+    add("--checkpoint", type=Path, help="your own copy of the card's checkpoint")
+    add("--limit", type=int, metavar="N", help="use only the first N pictures")
+    add("--keep-going", action="store_true", help="list pictures that cannot be read, go on")
+    add("--engine", choices=("local", "docker"), help="where commands run (the target's own)")
+    add("--simulate", action="store_true", help="run an Ascend target on a stand-in for CANN")
+    add("--threads", type=int, metavar="N", help="threads of the network on a CPU (one per core)")
+    add(
+        "--repeats",
+        type=int,
+        metavar="N",
+        default=default.repeats,
+        help="timed passes over the first pictures, for the spread (%(default)s)",
+    )
+    add("--keep-failed", action="store_true", help="keep what a failed stage left")
+    add("--build", type=Path, default=default.build, help="where shared products are kept")
+    add("--results", type=Path, default=default.results, help="where results are written")
+    add("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    values = {key: getattr(arguments, key) for key in asdict(Options()) if hasattr(arguments, key)}
+    for key in ("build", "results"):
+        values[key] = values[key].expanduser().resolve()
+    return replace(Options(), **values)
+
+
+def _all(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    if arguments.dry_run:
+        arguments.json = False
+        return _plan(arguments, reporter)
+    from cascadeport import pipeline
+
+    return pipeline.run(_options(arguments), reporter)
+
+
+def _plan(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from cascadeport.plan import plan
+
+    made = plan(_options(arguments))
+    if arguments.json:
+        print(json.dumps(_as_json(made), indent=1, ensure_ascii=False))
+        return 0
+    print(f"target   {made.target_name} ({made.target.title}), engine {made.engine}")
+    print(f"model    {made.card.name} ({made.card.title})")
+    print(f"data     {made.data_name}")
+    print(f"results  {made.results}")
+    for note in made.notes:
+        print(f"note     {note}")
+    for stage in made.stages:
+        standing = stage.standing
+        mark = "skip" if standing.current else "run"
+        print(f"{mark:<8} {stage.name:<9} {stage.title}  [{stage.key[:12]}] {standing.reason}")
+    return 0
+
+
+def _as_json(plan: Any) -> dict[str, Any]:
+    return {
+        "target": plan.target_name,
+        "engine": plan.engine,
+        "model": plan.card.name,
+        "data": plan.data_name,
+        "results": str(plan.results),
+        "notes": list(plan.notes),
+        "stages": [
+            {
+                **stage.facts(),
+                "folder": str(stage.folder),
+                "key": stage.key,
+                "current": stage.standing.current,
+                "reason": stage.standing.reason,
+            }
+            for stage in plan.stages
+        ],
+    }
+
+
+def _compare(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from cascadeport import pipeline
+
+    return pipeline.compare(_options(arguments), reporter)

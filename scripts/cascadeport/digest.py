@@ -1,0 +1,31 @@
+"""Digests: of files by content, of values by their canonical JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+_BLOCK = 1 << 20
+
+
+def of_file(path: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def of_value(value: Any) -> str:
+    """The sha256 of a JSON value in canonical form, so that equal values have equal digests."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def of_sources(folder: Path, pattern: str = "**/*.py") -> str:
+    """The digest of a folder of source files: their relative names and contents."""
+    files = sorted(path for path in folder.glob(pattern) if path.is_file())
+    return of_value([[path.relative_to(folder).as_posix(), of_file(path)] for path in files])

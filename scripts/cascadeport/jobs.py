@@ -1,0 +1,103 @@
+"""Compiles card, target and data set into the job that the bundle reads (docs/architecture.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cascadeport.cards import Card
+from cascadeport.datasets import Dataset
+from cascadeport.errors import CascadeportError
+from cascadeport.options import Options
+from cascadeport.targets import Target
+
+FORMAT = 1
+# Pictures that a repeat passes over: enough for a stable mean, and on a slow device not hours.
+_REPEAT_PICTURES = 200
+_WARMUP = 5
+
+
+def settings(card: Card, target: Target, options: Options, threads: int) -> dict[str, Any]:
+    """The part of the job that does not depend on where things stand: it enters the stage's key."""
+    runner: dict[str, Any] = {
+        "name": target.runner.name,
+        "threads": threads,
+        "options": dict(target.runner.options),
+    }
+    if target.runner.provider:
+        runner["provider"] = target.runner.provider
+    return {
+        "format": FORMAT,
+        "input": {"name": card.input.name, "dtype": card.input.dtype, "size": card.input.size},
+        "outputs": {"boxes": card.output.boxes, "labels": card.output.labels},
+        "preprocess": {
+            "mean": list(card.input.mean),
+            "std": list(card.input.std),
+            "channels": card.input.channels,
+            "padding": card.input.padding,
+        },
+        "postprocess": {
+            "score_threshold": card.output.score_threshold,
+            "max_detections": card.output.max_detections,
+        },
+        "classes": [item.model_dump() for item in card.classes],
+        "runner": runner,
+        "stream": {"workers": 1, "queue": 4},
+        "measure": {
+            "warmup": _WARMUP,
+            "repeats": options.repeats,
+            "repeat_pictures": _REPEAT_PICTURES,
+        },
+        "keep_going": options.keep_going,
+        "draw": 0,
+    }
+
+
+def compile_job(
+    settings: Mapping[str, Any],
+    dataset: Dataset,
+    *,
+    model: str,
+    model_sha256: str,
+    pictures: str,
+) -> dict[str, Any]:
+    """The whole job. `model` and `pictures` are paths as the bundle will see them."""
+    return {
+        **settings,
+        "model": {"path": model, "sha256": model_sha256},
+        "pictures": {
+            "root": pictures,
+            "items": [
+                {"id": item.id, "file": item.file, "width": item.width, "height": item.height}
+                for item in dataset.items
+            ],
+        },
+    }
+
+
+def check_categories(card: Card, dataset: Dataset) -> None:
+    """Holds the card's category ids and names against the data set's.
+
+    Raises:
+        CascadeportError: The card gives ids that the data set does not have, or other names to
+            them: every detection of such a class would count as wrong.
+    """
+    names = {category.id: category.name for category in dataset.categories}
+    faults = []
+    for index, item in enumerate(card.classes):
+        if item.category_id not in names:
+            faults.append(
+                f"classes[{index}] '{item.name}': the data set has no category {item.category_id}"
+            )
+        elif names[item.category_id] != item.name:
+            faults.append(
+                f"classes[{index}]: category {item.category_id} is '{item.name}' in the card and "
+                f"'{names[item.category_id]}' in the data set"
+            )
+    if faults:
+        raise CascadeportError(
+            "The model card and the data set do not speak of the same categories.",
+            where=f"card {card.name}, annotations {dataset.annotations_path}",
+            faults=faults,
+            next="Correct category_id and name in the card's classes.",
+        )

@@ -1,0 +1,109 @@
+"""fetch, the data's part: where the pictures come from, and how they get here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cascadeport import datasets, digest
+from cascadeport.errors import CascadeportError
+from cascadeport.options import Options
+from cascadeport.plan import Stage
+from cascadeport.suggest import suggest
+from cascadeport.targets import Target
+
+if TYPE_CHECKING:
+    from cascadeport.execute import Run
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as the plan sees it.
+
+    Args:
+        name: How results name it.
+        root: Its folder; it may not exist before its stages are done.
+        pictures: The folder of pictures below `root`.
+        annotations: The annotation file below `root`.
+        stages: What brings it here; empty for a folder of the user's.
+        digests: What stages that read it take as inputs.
+    """
+
+    name: str
+    root: Path
+    pictures: str
+    annotations: str
+    stages: tuple[Stage, ...]
+    digests: Mapping[str, str]
+
+    def load(self, limit: int | None) -> datasets.Dataset:
+        """Reads and checks the data set."""
+        return datasets.load(
+            self.root, pictures=self.pictures, annotations=self.annotations, limit=limit
+        )
+
+
+def source(options: Options, target: Target) -> Source:
+    """Finds the data set that the user asked for: a name in models/data/, or a folder.
+
+    Raises:
+        CascadeportError: There is no such data set, or it has faults.
+    """
+    wanted = options.data or target.data
+    described = options.models / "data" / f"{wanted}.toml"
+    if "/" not in wanted and described.is_file():
+        return _described(wanted, described, options)
+    root = Path(wanted).expanduser()
+    if not root.is_dir():
+        known = [path.stem for path in (options.models / "data").glob("*.toml")]
+        raise CascadeportError(
+            f"There is no data set named '{wanted}' and no folder of that path; "
+            f"{suggest(wanted, known)}.",
+            next="DATA= takes a name, or a folder in COCO layout.",
+        )
+    pictures = options.pictures or datasets.PICTURES
+    annotations = options.annotations or datasets.ANNOTATIONS
+    dataset = datasets.load(root, pictures=pictures, annotations=annotations)
+    return Source(
+        name=dataset.name,
+        root=root.resolve(),
+        pictures=pictures,
+        annotations=annotations,
+        stages=(),
+        digests={"dataset": dataset.digest},
+    )
+
+
+def _described(name: str, path: Path, options: Options) -> Source:
+    description = datasets.describe(path)
+    folder = options.build / "data" / name
+    if not isinstance(description, datasets.Scenes):
+        raise CascadeportError(
+            f"The data set '{name}' is fetched from the internet, which is not built yet.",
+            next="Give a folder in COCO layout: DATA=/path/to/coco.",
+        )
+    count, seed = description.count, description.seed
+
+    def work(run: Run, out: Path) -> None:
+        from cascadeport import scenes
+
+        scenes.generate(out, count, seed, progress=run.reporter.update)
+
+    stage = Stage(
+        name="fetch",
+        title=f"draw the {count} pictures of {name}",
+        folder=folder,
+        parameters={"scenes": {"count": count, "seed": seed}},
+        inputs={"generator": digest.of_sources(Path(__file__).parents[1] / "scenes")},
+        work=work,
+    )
+    return Source(
+        name=name,
+        root=folder,
+        pictures=datasets.PICTURES,
+        annotations=datasets.ANNOTATIONS,
+        stages=(stage,),
+        digests={"dataset": stage.key},
+    )

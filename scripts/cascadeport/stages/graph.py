@@ -1,0 +1,115 @@
+"""lower: from the card's graph to the graph that a target runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cascadeport import digest
+from cascadeport.cards import Card
+from cascadeport.errors import CascadeportError
+from cascadeport.options import Options
+from cascadeport.plan import Stage
+from cascadeport.stages.infer import Network
+from cascadeport.targets import Target
+
+if TYPE_CHECKING:
+    from cascadeport.execute import Run
+
+NETWORK = "network.onnx"
+LOWERING = "lowering.json"
+# The first onnxruntime whose CPU provider has been seen to run DeformConv.
+_DEFORM_CONV_SINCE = (1, 32)
+
+
+def lowering_for(target: Target, engine: str) -> tuple[str, tuple[str, ...]]:
+    """The lowering that a target's runtime can run, and what has to be said about the choice.
+
+    An onnxruntime too old for `DeformConv` (as on Python 3.10) runs the same network in standard
+    operators; the plan says so.
+    """
+    if engine != "local" or target.lowering != "onnxruntime":
+        return target.lowering, ()
+    from importlib import metadata
+
+    installed = metadata.version("onnxruntime")
+    if tuple(int(part) for part in installed.split(".")[:2]) >= _DEFORM_CONV_SINCE:
+        return "onnxruntime", ()
+    note = (
+        f"onnxruntime {installed} has no DeformConv: the network runs in standard operators, "
+        "which is slower; the detections are the same"
+    )
+    return "onnxruntime-1.9", (note,)
+
+
+def stages(card: Card, target: Target, lowering: str, options: Options) -> tuple[Stage, ...]:
+    """Plans what leads to the target's graph. Nothing for a graph that is ready as it is."""
+    if card.graph is None:
+        raise CascadeportError(
+            f"The card '{card.name}' has a checkpoint and no graph.",
+            where=str(card.folder / f"{card.name}.toml"),
+            next="Export it first (docs/export.md) and name the neutral graph in the card's "
+            '[graph], with kind = "neutral".',
+        )
+    path = card.file(card.graph.path)
+    if card.graph.kind == "ready":
+        if lowering == "ascend":
+            raise CascadeportError(
+                f"The graph of '{card.name}' is ready for onnxruntime and cannot be lowered "
+                "for Ascend.",
+                where=str(path),
+                next="Export the neutral graph from the checkpoint (docs/export.md).",
+            )
+        return ()
+
+    def work(run: Run, folder: Path) -> None:
+        from cascadeport import graph
+
+        done = graph.lower(
+            path,
+            folder / NETWORK,
+            lowering,
+            input_dtype=card.input.dtype,
+            mean=card.input.mean,
+            std=card.input.std,
+        )
+        facts = {"lowering": lowering, "opset": done.opset, "changes": list(done.changes)}
+        (folder / LOWERING).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+    return (
+        Stage(
+            name="lower",
+            title=f"lower {card.name} for {lowering}",
+            folder=options.build / "models" / card.name / lowering,
+            parameters={
+                "lowering": lowering,
+                "dtype": card.input.dtype,
+                "mean": list(card.input.mean),
+                "std": list(card.input.std),
+            },
+            inputs={
+                "graph": digest.of_file(path),
+                "passes": digest.of_sources(Path(__file__).parents[1] / "graph"),
+            },
+            work=work,
+        ),
+    )
+
+
+def network(card: Card, stages: tuple[Stage, ...]) -> Network:
+    """The graph that the target runs, from the last stage that makes one or from the card."""
+    if stages:
+        return Network(stages[-1].folder / NETWORK, stages[-1].key)
+    assert card.graph is not None
+    path = card.file(card.graph.path)
+    return Network(path, digest.of_file(path))
+
+
+def changes(stages: tuple[Stage, ...]) -> list[str]:
+    """The changes of meaning that the lowering declared."""
+    for stage in stages:
+        if stage.name == "lower":
+            facts = json.loads((stage.folder / LOWERING).read_text(encoding="utf-8"))
+            return [str(change) for change in facts["changes"]]
+    return []

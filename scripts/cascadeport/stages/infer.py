@@ -1,0 +1,116 @@
+"""infer: the bundle's streaming pass over every picture of the data set."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cascadeport import jobs
+from cascadeport.cards import Card
+from cascadeport.engines import Mount, Task
+from cascadeport.errors import CascadeportError
+from cascadeport.options import REPOSITORY, Options
+from cascadeport.plan import Stage
+from cascadeport.stages.data import Source
+from cascadeport.targets import Target
+
+if TYPE_CHECKING:
+    from cascadeport.execute import Run
+
+# Decoding and warming up are silent for a while; a network this slow is stuck.
+_SILENCE_S = 600.0
+
+
+@dataclass(frozen=True)
+class Network:
+    """The graph that a target runs.
+
+    Args:
+        path: Where it stands once the stages before are done.
+        digest: The digest of its content, or the key of the stage that makes it.
+    """
+
+    path: Path
+    digest: str
+
+
+def stage(
+    card: Card,
+    target: Target,
+    options: Options,
+    source: Source,
+    network: Network,
+    runtime: Mapping[str, str],
+) -> Stage:
+    """Plans the pass. `runtime` is what the engine says of itself before anything runs."""
+    name = f"{card.name}-{source.name}"
+    if options.limit is not None:
+        name += f"-first{options.limit}"
+    threads = options.threads or os.cpu_count() or 1
+    settings = jobs.settings(card, target, options, threads)
+
+    def work(run: Run, folder: Path) -> None:
+        _infer(run, folder, settings, source, network)
+
+    return Stage(
+        name="infer",
+        title=f"run {card.name} on {source.name} ({target.title})",
+        folder=options.results / name / options.target / "infer",
+        parameters={"settings": settings, "limit": options.limit, "runtime": dict(runtime)},
+        inputs={"network": network.digest, "bundle": _bundle_digest(), **source.digests},
+        work=work,
+    )
+
+
+def _bundle_digest() -> str:
+    from bundle.digest import bundle_digest
+
+    return str(bundle_digest())
+
+
+def _infer(
+    run: Run, folder: Path, settings: Mapping[str, Any], source: Source, network: Network
+) -> None:
+    dataset = source.load(run.options.limit)
+    for warning in dataset.warnings:
+        run.reporter.note(warning)
+    jobs.check_categories(run.plan.card, dataset)
+    model = Mount(network.path, f"/model/{network.path.name}")
+    pictures = Mount(dataset.pictures_dir.resolve(), "/data")
+    out = Mount(folder.resolve(), "/out", writable=True)
+    code = Mount(REPOSITORY / "bundle", "/opt/cascadeport/bundle")
+    job = jobs.compile_job(
+        settings,
+        dataset,
+        model=run.engine.path(model),
+        model_sha256=_sha256(network.path),
+        pictures=run.engine.path(pictures),
+    )
+    (folder / "job.json").write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
+    inside = run.engine.path(out)
+    run.engine.run(
+        Task(
+            stage="infer",
+            argv=("python3", "-m", "bundle", "run", f"{inside}/job.json", inside),
+            mounts=(model, pictures, out, code),
+            log=folder / "infer.log",
+            deadline_s=_SILENCE_S,
+        ),
+        run.reporter.event,
+    )
+    if not (folder / "run.json").is_file():
+        raise CascadeportError(
+            "The pass ended without its record.",
+            where=str(folder / "infer.log"),
+            next="Read the log; run again with --keep-failed to keep the folder.",
+        )
+
+
+def _sha256(path: Path) -> str:
+    from cascadeport import digest
+
+    return digest.of_file(path)

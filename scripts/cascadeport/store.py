@@ -1,0 +1,215 @@
+"""Stage folders: written whole or not at all, skipped when their digests stand, locked while used.
+
+A stage's product is a folder. It is written as `.NAME.tmp-…` beside its place and renamed when it
+is whole, so a crash, Ctrl-C or a full disk costs the stage under way and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from cascadeport import digest
+from cascadeport.errors import CascadeportError
+
+FORMAT = 1
+RECORD = "stage.json"
+# Files above this size are trusted by size: hashing a data set or a big graph before every run
+# would cost more than it could find. The bundle checks the digest of the graph it loads.
+_HASHED_BELOW = 32 << 20
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Whether a stage folder can be used as it stands, and why not."""
+
+    current: bool
+    reason: str
+
+
+def standing(folder: Path, key: str) -> Standing:
+    """Compares a stage folder with the key that the plan computed for it."""
+    if not folder.exists():
+        return Standing(False, "not done yet")
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        version, recorded, files = record["format"], record["key"], dict(record["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return Standing(False, "its record cannot be read")
+    if version != FORMAT:
+        return Standing(False, f"written by another version (format {version}, now {FORMAT})")
+    if recorded != key:
+        return Standing(False, "its inputs changed")
+    for name, facts in files.items():
+        path = folder / name
+        if not path.is_file():
+            return Standing(False, f"{name} is gone")
+        if path.stat().st_size != facts["bytes"]:
+            return Standing(False, f"{name} has another size")
+        if facts["sha256"] and digest.of_file(path) != facts["sha256"]:
+            return Standing(False, f"{name} has other content")
+    return Standing(True, "nothing changed")
+
+
+@contextlib.contextmanager
+def writing(
+    folder: Path, key: str, facts: Mapping[str, Any], *, keep_failed: bool = False
+) -> Iterator[Path]:
+    """Gives a temporary folder that takes the place of `folder` when the block ends well.
+
+    Args:
+        folder: Where the product will stand.
+        key: The stage's key.
+        facts: What else the record says: the stage's name, parameters and inputs.
+        keep_failed: Leave what was written as `NAME.failed` when the block fails.
+
+    Raises:
+        CascadeportError: The disk is full or read-only.
+    """
+    with explained(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.tmp-", dir=folder.parent))
+    try:
+        with explained(folder):
+            # mkdtemp makes private folders; a product is as readable as any other file.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o777 & ~umask)
+            yield temporary
+            record = {"format": FORMAT, "key": key, **facts, "files": _listing(temporary)}
+            write_text(temporary / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+            _replace(temporary, folder)
+    except BaseException:
+        if keep_failed:
+            _replace(temporary, folder.with_name(f"{folder.name}.failed"))
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _listing(folder: Path) -> dict[str, Any]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    listing = {}
+    for path in files:
+        size = path.stat().st_size
+        sha256 = digest.of_file(path) if size < _HASHED_BELOW else None
+        listing[path.relative_to(folder).as_posix()] = {"bytes": size, "sha256": sha256}
+    return listing
+
+
+def _replace(temporary: Path, folder: Path) -> None:
+    old = None
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old-", dir=folder.parent))
+        folder.rename(old / folder.name)
+    try:
+        temporary.rename(folder)
+    except BaseException:
+        if old is not None and not folder.exists():
+            (old / folder.name).rename(folder)
+        raise
+    finally:
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all: into a temporary file beside it, then renamed."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all: into a temporary file beside it, then renamed."""
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Holds a folder for one run; leftovers of runs that died are removed.
+
+    Args:
+        folder: It is made if it does not exist.
+        wait: Wait for the run that holds it instead of failing.
+
+    Raises:
+        CascadeportError: Another run holds it, or the folder cannot be written.
+    """
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        holder = folder / ".lock.json"
+        lock = filelock.FileLock(folder / ".lock", timeout=-1 if wait else 0)
+    try:
+        with explained(folder):
+            lock.acquire()
+    except filelock.Timeout:
+        who = ""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            who = f" (process {json.loads(holder.read_text(encoding='utf-8'))['pid']})"
+        raise CascadeportError(
+            f"Another run{who} is working in this folder.",
+            where=str(folder),
+            next="Wait until it ends, or stop it; then run the same command again.",
+        ) from None
+    try:
+        with explained(folder):
+            for pattern in (".*.tmp-*", ".*.old-*"):
+                for leftover in folder.glob(pattern):
+                    _remove(leftover)
+            holder.write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+_DISK_ERRORS = {
+    errno.ENOSPC: ("There is no space left.", "Free some space, then run the same command again."),
+    errno.EDQUOT: ("The disk quota is used up.", "Free some space, then run again."),
+    errno.EROFS: ("The file system is read-only.", "Give another folder with RESULTS= or BUILD=."),
+    errno.EACCES: (
+        "Writing is not permitted.",
+        "Make the folder writable, or give another one with RESULTS= or BUILD=.",
+    ),
+    errno.EPERM: ("Writing is not permitted.", "Make the folder writable, or give another one."),
+}
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns what the disk refuses into a sentence. Finished stages are untouched."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        what, remedy = _DISK_ERRORS[error.errno]
+        raise CascadeportError(
+            what, where=str(error.filename or path), next=remedy + " Finished stages are kept."
+        ) from error
