@@ -1,0 +1,48 @@
+"""What all tests share: where shared data and interpreters are, and when a skip is a failure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of this checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real pictures and golden files that may stand beside the checkout."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the shared test data is not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def py37() -> Path:
+    """A Python 3.7 with numpy, opencv, onnxruntime 1.9 and mmcv 1.2.4; see scripts/make-py37."""
+    python = REPOSITORY / ".venv-py37" / "bin" / "python"
+    if not (REPOSITORY / ".venv-py37" / "ready").exists():
+        pytest.skip("there is no .venv-py37; scripts/make-py37 makes it")
+    return python
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """Makes a skip a failure where everything is expected to run (CASCADEPORT_NO_SKIPS=1)."""
+    report = yield
+    if report.skipped and os.environ.get("CASCADEPORT_NO_SKIPS") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where it ought to run: {report.longrepr}"
+    return report
