@@ -1,0 +1,221 @@
+"""Reads a compose file: the one declaration of a target's devices, mounts, limits and environment.
+
+Only the keys that a target needs are known; any other is a fault, so that nothing is declared for
+`docker compose` and then not obeyed here. `create_arguments` is what the docker SDK is given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BeforeValidator, Field
+
+from cascadeport.errors import CascadeportError
+from cascadeport.schema import Strict, validate
+
+
+class Build(Strict):
+    """How a service's image is built. A build argument without a value comes from the environment."""
+
+    context: str
+    dockerfile: str = "Dockerfile"
+    target: str | None = None
+    args: dict[str, str | None] = Field(default_factory=dict)
+
+
+class DeviceRequest(Strict):
+    """Devices that a runtime hands in, e.g. GPUs."""
+
+    driver: str | None = None
+    count: int | None = None
+    device_ids: list[str] | None = None
+    capabilities: list[str]
+
+
+class Reservations(Strict):
+    """See `DeviceRequest`."""
+
+    devices: list[DeviceRequest] = Field(default_factory=list)
+
+
+class Resources(Strict):
+    """See `DeviceRequest`."""
+
+    reservations: Reservations = Reservations()
+
+
+class Deploy(Strict):
+    """See `DeviceRequest`."""
+
+    resources: Resources = Resources()
+
+
+class Healthcheck(Strict):
+    """A job has none: a check beside it would disturb what is measured."""
+
+    disable: bool = False
+
+
+def _as_text(value: Any) -> Any:
+    return {
+        key: str(item) if isinstance(item, (int, float)) and not isinstance(item, bool) else item
+        for key, item in value.items()
+    }
+
+
+class Service(Strict):
+    """One service. Sizes are texts as compose writes them, e.g. "8g"."""
+
+    image: str
+    build: Build | None = None
+    command: list[str] = Field(default_factory=list)
+    user: str | None = None
+    group_add: list[str] = Field(default_factory=list)
+    read_only: bool = False
+    cap_drop: list[str] = Field(default_factory=list)
+    security_opt: list[str] = Field(default_factory=list)
+    tmpfs: list[str] = Field(default_factory=list)
+    init: bool | None = None
+    pids_limit: int | None = None
+    mem_limit: str | None = None
+    memswap_limit: str | None = None
+    shm_size: str | None = None
+    network_mode: str | None = None
+    runtime: str | None = None
+    environment: Annotated[dict[str, str | None], BeforeValidator(_as_text)] = Field(
+        default_factory=dict
+    )
+    devices: list[str] = Field(default_factory=list)
+    volumes: list[str] = Field(default_factory=list)
+    healthcheck: Healthcheck = Healthcheck()
+    deploy: Deploy = Deploy()
+
+
+class _File(Strict):
+    name: str | None = None
+    services: dict[str, Service]
+
+
+def load(path: Path, variables: Mapping[str, str]) -> dict[str, Service]:
+    """Reads the services of a compose file.
+
+    Args:
+        path: The file. Relative paths in it start from its folder.
+        variables: What `${NAME}` stands for.
+
+    Raises:
+        CascadeportError: The file is missing, no YAML, asks for a variable that is not set, or has
+            keys that are not known here.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CascadeportError("The compose file does not exist.", where=str(path)) from error
+    except yaml.YAMLError as error:
+        raise CascadeportError(
+            f"The compose file is not valid YAML: {' '.join(str(error).split())}.", where=str(path)
+        ) from error
+    if not isinstance(values, dict):
+        raise CascadeportError("The compose file has no services.", where=str(path))
+    # Extensions (x-…) only hold anchors: YAML has already put their content in place.
+    plain = {key: value for key, value in values.items() if not str(key).startswith("x-")}
+    filled = _fill(plain, variables, path)
+    return validate(_File, filled, where=str(path), what="compose file").services
+
+
+_VARIABLE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)(?:(:?[-?])([^}]*))?\})")
+
+
+def _fill(value: Any, variables: Mapping[str, str], path: Path) -> Any:
+    """Puts variables in place as compose does: `${A}`, `${A:-default}`, `${A:?reason}`, `$$`."""
+    if isinstance(value, dict):
+        return {key: _fill(item, variables, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, variables, path) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def put(match: re.Match[str]) -> str:
+        dollar, short, name, operator, argument = match.groups()
+        if dollar:
+            return "$"
+        found = variables.get(short or name)
+        if found is None or (not found and operator in (":-", ":?")):
+            if operator in (":?", "?"):
+                raise CascadeportError(
+                    f"{name} is not set: {argument}.", where=str(path), next=f"Set {name}=."
+                )
+            return argument or "" if operator else found or ""
+        return found
+
+    return _VARIABLE.sub(put, value)
+
+
+def binds(service: Service, folder: Path) -> list[tuple[str, str, str]]:
+    """The declared mounts as (source, target, "ro" or "rw"); sources are absolute."""
+    found = []
+    for volume in service.volumes:
+        source, target, *mode = volume.split(":")
+        if source.startswith(("./", "../", "~")):
+            source = str((folder / Path(source).expanduser()).resolve())
+        found.append((source, target, mode[0] if mode else "rw"))
+    return found
+
+
+def device_paths(service: Service) -> list[str]:
+    """The device nodes of the host that a service needs."""
+    return [device.split(":")[0] for device in service.devices]
+
+
+def create_arguments(service: Service) -> dict[str, Any]:
+    """A service as arguments of the docker SDK's `containers.create`, mounts left out."""
+    from docker.types import DeviceRequest as Request
+
+    arguments: dict[str, Any] = {
+        "user": service.user,
+        "group_add": service.group_add or None,
+        "read_only": service.read_only,
+        "cap_drop": service.cap_drop or None,
+        "security_opt": service.security_opt or None,
+        "tmpfs": dict(_split(entry) for entry in service.tmpfs) or None,
+        "init": service.init,
+        "pids_limit": service.pids_limit,
+        "mem_limit": service.mem_limit,
+        "memswap_limit": service.memswap_limit,
+        "shm_size": service.shm_size,
+        "network_mode": service.network_mode,
+        "runtime": service.runtime,
+        "environment": {k: v for k, v in service.environment.items() if v is not None},
+        "devices": [_with_rights(device) for device in service.devices] or None,
+        "device_requests": [
+            Request(
+                driver=request.driver,
+                count=request.count,
+                device_ids=request.device_ids,
+                capabilities=[request.capabilities],
+            )
+            for request in service.deploy.resources.reservations.devices
+        ]
+        or None,
+    }
+    if service.healthcheck.disable:
+        arguments["healthcheck"] = {"test": ["NONE"]}
+    return {key: value for key, value in arguments.items() if value is not None}
+
+
+def _split(entry: str) -> tuple[str, str]:
+    path, _, options = entry.partition(":")
+    return path, options
+
+
+def _with_rights(device: str) -> str:
+    parts = device.split(":")
+    if len(parts) == 1:
+        parts.append(parts[0])
+    if len(parts) == 2:
+        parts.append("rwm")
+    return ":".join(parts)
