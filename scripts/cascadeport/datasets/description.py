@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from cascadeport.errors import CascadeportError
 from cascadeport.schema import Strict, read_toml, validate
@@ -29,24 +29,17 @@ class Archive(Strict):
         file: Its name on disk.
         urls: Where it can be had, in the order of trying: http, https, file, or a path.
         size_bytes: Its size.
-        sha256: Its digest; `md5` serves where nobody has published a sha256.
-        source: Who says so.
+        sha256: Its digest.
+        source: Who has published size and digest.
         members: Patterns of the files to unpack; everything when empty.
     """
 
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     urls: Texts = Field(min_length=1)
     size_bytes: int = Field(gt=0)
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     source: str = Field(min_length=1)
     members: Texts = ()
-
-    @model_validator(mode="after")
-    def _can_be_checked(self) -> Archive:
-        if self.sha256 is None and self.md5 is None:
-            raise ValueError("either 'sha256' or 'md5' must say what the right bytes are")
-        return self
 
 
 class Scenes(Strict):
