@@ -1,0 +1,93 @@
+"""python -m bundle: the bundle's command line. Exit codes: 0 done, 2 error, 128+n signal n."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from typing import Any, List, Optional
+
+from bundle import events
+from bundle.errors import BundleError, Interrupted
+from bundle.job import read_job
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Runs one command. What it says on standard output is JSON lines."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except BundleError as failure:
+        return _fail(failure, options.debug)
+    except MemoryError:
+        return _fail(
+            BundleError(
+                "The memory does not suffice.",
+                "",
+                "Lower stream.queue or stream.workers, or raise the container's limit.",
+            ),
+            options.debug,
+        )
+    except Exception as failure:
+        return _fail(
+            BundleError(
+                "Unexpected: {}: {}".format(type(failure).__name__, failure),
+                "",
+                "This is a fault of the bundle; run again with --debug and report what it prints.",
+            ),
+            options.debug,
+        )
+
+
+def _run(options: Any) -> int:
+    from bundle.run import run
+
+    run(read_job(options.job), options.out)
+    events.emit("done")
+    return 0
+
+
+def _fail(failure: BundleError, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    events.error(failure)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bundle", description=__doc__)
+    parser.add_argument("--debug", action="store_true", help="print tracebacks on standard error")
+    commands = parser.add_subparsers(dest="name")
+    commands.required = True
+    _add(commands, "run", _run, "run a job", ("job", "out"))
+    return parser
+
+
+def _add(commands: Any, name: str, command: Any, text: str, arguments: Any) -> None:
+    parser = commands.add_parser(name, help=text, description=text)
+    for argument in arguments:
+        parser.add_argument(argument)
+    parser.set_defaults(command=command)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise Interrupted(number)
+
+
+def _end(code: int) -> None:
+    """Ends at once: the interpreter would wait for threads that a signal does not wait for."""
+    try:
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        sys.exit(main())
+    except Interrupted as interruption:
+        _end(interruption.exit_code)

@@ -1,0 +1,44 @@
+"""Digests: of a file, and of the bundle itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import List
+
+_CHUNK = 1 << 20
+
+
+def file_digest(path: str) -> str:
+    """The sha256 of a file's content, in hexadecimal."""
+    sha = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for chunk in iter(lambda: stream.read(_CHUNK), b""):
+            sha.update(chunk)
+    return sha.hexdigest()
+
+
+def bundle_digest() -> str:
+    """The sha256 over the bundle's own Python files: their names and contents, in order.
+
+    Results of equal digests came from the same code. Names are relative and written with `/`;
+    lengths are hashed too, so that no content can pass for the next file's name.
+    """
+    root = os.path.dirname(os.path.abspath(__file__))
+    sha = hashlib.sha256()
+    for name in _python_files(root):
+        with open(os.path.join(root, name), "rb") as stream:
+            content = stream.read()
+        sha.update("{}\0{}\0".format(name, len(content)).encode())
+        sha.update(content)
+    return sha.hexdigest()
+
+
+def _python_files(root: str) -> List[str]:
+    names = []
+    for folder, _, files in os.walk(root):
+        for file in files:
+            if file.endswith(".py"):
+                relative = os.path.relpath(os.path.join(folder, file), root)
+                names.append(relative.replace(os.sep, "/"))
+    return sorted(names)

@@ -1,0 +1,34 @@
+"""Errors that can be explained, and the one exception that a signal raises."""
+
+from __future__ import annotations
+
+
+class BundleError(Exception):
+    """A failure that can be explained.
+
+    Args:
+        what: One sentence that says what happened.
+        where: The file, key, picture or output it happened in, if there is one.
+        next: What the user can do about it.
+    """
+
+    def __init__(self, what: str, where: str = "", next: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.next = next
+
+    def __str__(self) -> str:
+        return "\n".join(line for line in (self.what, self.where, self.next) if line)
+
+
+class PictureError(BundleError):
+    """One picture cannot be used. With `keep_going` it is skipped, counted and listed."""
+
+
+class Interrupted(BaseException):
+    """The process was told to stop. `exit_code` is 128 + the signal's number."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,94 @@
+"""The files that a pass leaves. A full disk is an error that names the file."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from contextlib import contextmanager
+from typing import Any, Dict, Iterable, Iterator, TextIO
+
+from bundle.errors import BundleError
+
+_PART = ".part"
+
+
+@contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Turns what goes wrong while writing `path` into a BundleError."""
+    try:
+        yield
+    except OSError as failure:
+        if failure.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = "Free space on that disk, or give another folder; then run again."
+        else:
+            advice = "Give a folder that can be written to."
+        raise BundleError(
+            "A result cannot be written: {}.".format(failure.strerror or failure), path, advice
+        ) from None
+
+
+def make_folder(path: str) -> None:
+    """Makes a folder and those above it."""
+    with writing(path):
+        os.makedirs(path, exist_ok=True)
+
+
+def write_json(path: str, data: Any) -> None:
+    """Writes a JSON file; under its name it is whole or absent."""
+    with writing(path):
+        with open(path + _PART, "w", encoding="utf-8") as stream:
+            json.dump(data, stream, indent=1, allow_nan=False)
+            stream.write("\n")
+        os.replace(path + _PART, path)
+
+
+class Lines:
+    """A text file that grows by lines."""
+
+    def __init__(self, path: str, header: str = "") -> None:
+        self._path = path
+        with writing(path):
+            self._stream = open(path, "w", encoding="utf-8")  # type: TextIO
+            self._stream.write(header)
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        with writing(self._path):
+            self._stream.close()
+
+    def write(self, line: str) -> None:
+        """Adds a line, which brings its own line end."""
+        with writing(self._path):
+            self._stream.write(line)
+
+
+class JsonRows:
+    """A JSON array of objects that grows, and is never held in memory.
+
+    Under its name it is whole or absent: without `with` coming to a good end it stays `.part`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lines = Lines(path + _PART, "[")
+        self._separator = "\n"
+
+    def __enter__(self) -> JsonRows:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if kind is None:
+            self._lines.write("\n]\n")
+        self._lines.__exit__(kind, error, traceback)
+        if kind is None:
+            with writing(self._path):
+                os.replace(self._path + _PART, self._path)
+
+    def write(self, rows: Iterable[Dict[str, Any]]) -> None:
+        """Adds objects."""
+        for row in rows:
+            self._lines.write(self._separator + json.dumps(row))
+            self._separator = ",\n"

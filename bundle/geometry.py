@@ -1,0 +1,101 @@
+"""Where a picture lies in the network's input: computed once, written, and read back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Dict
+
+from bundle.errors import BundleError
+from bundle.job import Picture
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The geometry of one picture.
+
+    Args:
+        id: The picture's id in the data set.
+        file: The picture's file, as the job names it.
+        width: Width of the picture in pixels.
+        height: Height of the picture in pixels.
+        size: Edge of the square network input in pixels.
+        resized_width: Width of the picture inside the network input.
+        resized_height: Height of the picture inside the network input.
+        left: Columns of padding left of it.
+        top: Rows of padding above it.
+        scale_x: Network pixels per picture pixel, across.
+        scale_y: Network pixels per picture pixel, down.
+    """
+
+    id: int
+    file: str
+    width: int
+    height: int
+    size: int
+    resized_width: int
+    resized_height: int
+    left: int
+    top: int
+    scale_x: float
+    scale_y: float
+
+    def to_line(self) -> str:
+        """The geometry as a line of JSON."""
+        return json.dumps(asdict(self))
+
+
+def fit(picture: Picture, size: int, padding: str) -> Geometry:
+    """Fits a picture into a square: the long edge becomes `size`, the ratio is kept.
+
+    An edge is `int(edge * scale + 0.5)` pixels long, as `mmcv.imrescale` has it
+    (open-mmlab/mmcv v1.2.4, mmcv/image/geometric.py). Where that gives 0, on pictures more than
+    2 * size times longer than wide, mmcv fails; here the edge is 1 pixel long.
+
+    Args:
+        picture: The picture and its size.
+        size: Edge of the network's input in pixels.
+        padding: `centre` or `corner`.
+    """
+    scale = min(size / picture.width, size / picture.height)
+    width = max(1, int(picture.width * scale + 0.5))
+    height = max(1, int(picture.height * scale + 0.5))
+    centre = padding == "centre"
+    return Geometry(
+        id=picture.id,
+        file=picture.file,
+        width=picture.width,
+        height=picture.height,
+        size=size,
+        resized_width=width,
+        resized_height=height,
+        left=(size - width) // 2 if centre else 0,
+        top=(size - height) // 2 if centre else 0,
+        scale_x=width / picture.width,
+        scale_y=height / picture.height,
+    )
+
+
+def read_geometry(path: str) -> Dict[int, Geometry]:
+    """Reads `geometry.jsonl`.
+
+    Returns:
+        The geometry of every picture, by its id.
+
+    Raises:
+        BundleError: The file cannot be read or a line is not a geometry.
+    """
+    geometries = {}
+    number = 0
+    try:
+        with open(path, encoding="utf-8") as stream:
+            for number, line in enumerate(stream, 1):
+                geometry = Geometry(**json.loads(line))
+                geometries[geometry.id] = geometry
+    except (OSError, ValueError, TypeError) as failure:
+        raise BundleError(
+            "The geometry of the pictures cannot be read: {}.".format(failure),
+            "{}, line {}".format(path, number) if number else path,
+            "Preprocess the pictures again: boxes are never brought back by a guess.",
+        ) from None
+    return geometries

@@ -1,0 +1,285 @@
+"""The job: what the orchestrator compiled from card, target and data set, checked once more."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from typing import Any, Dict, List, Sequence, Tuple
+
+from bundle.errors import BundleError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the data set, with the size that its annotations speak of."""
+
+    id: int
+    file: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes the network's input.
+
+    Args:
+        dtype: `float32` (1,3,S,S), normalised here, or `uint8` (1,S,S,3), normalised in the network.
+        size: S, the edge of the square input in pixels.
+        mean: Per channel, in the order of `channels`.
+        std: Per channel, in the order of `channels`.
+        channels: `rgb` or `bgr`: the order in which the network wants them.
+        padding: `centre`, or `corner`: all of it right and below.
+    """
+
+    dtype: str
+    size: int
+    mean: Tuple[float, ...]
+    std: Tuple[float, ...]
+    channels: str
+    padding: str
+
+    @property
+    def shape(self) -> Tuple[int, int, int, int]:
+        """The shape of the network's input."""
+        if self.dtype == "uint8":
+            return (1, self.size, self.size, 3)
+        return (1, 3, self.size, self.size)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """The runtime, what it shall run on, and how the network's input and outputs are called."""
+
+    name: str
+    provider: str
+    threads: int
+    options: Dict[str, Any]
+    model: str
+    model_sha256: str
+    input: str
+    boxes: str
+    labels: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that has been checked. Paths are absolute."""
+
+    preprocess: Preprocess
+    runner: Runner
+    score_threshold: float
+    max_detections: int
+    class_names: Tuple[str, ...]
+    category_ids: Tuple[int, ...]
+    root: str
+    pictures: Tuple[Picture, ...]
+    workers: int
+    queue: int
+    warmup: int
+    repeats: int
+    repeat_pictures: int
+    keep_going: bool
+    draw: int
+
+    def path(self, picture: Picture) -> str:
+        """Where the picture lies."""
+        return os.path.join(self.root, picture.file)
+
+
+def read_job(path: str) -> Job:
+    """Reads and checks `job.json` (docs/architecture.md).
+
+    Raises:
+        BundleError: The file cannot be read, is no JSON, or has faults; all of them are named.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            data = json.load(stream)
+    except (OSError, ValueError) as failure:
+        raise BundleError(
+            "The job cannot be read: {}.".format(failure),
+            path,
+            "The orchestrator writes this file; run it again.",
+        ) from None
+    return check_job(data, os.path.dirname(os.path.abspath(path)), path)
+
+
+def check_job(data: Any, folder: str, where: str = "job") -> Job:
+    """Checks a job.
+
+    Args:
+        data: What the JSON held.
+        folder: The folder that relative paths start from.
+        where: What error messages call the job.
+
+    Raises:
+        BundleError: Something is missing or has no meaning; all faults are named.
+    """
+    faults = []  # type: List[str]
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise BundleError(
+            "The job's format is {!r}; this bundle reads format {}.".format(found, FORMAT),
+            where,
+            "Bundle and orchestrator must be of the same release.",
+        )
+    top = _Section(data, "", faults)
+    job = _build(top, folder)
+    if faults or job is None:
+        raise BundleError(
+            "The job has faults: {}.".format("; ".join(faults)),
+            where,
+            "The orchestrator writes this file; run it again.",
+        )
+    return job
+
+
+class _Section:
+    """A JSON object under check. Faults are collected, so that all are told at once."""
+
+    def __init__(self, data: Dict[str, Any], name: str, faults: List[str]) -> None:
+        self._data = data
+        self._name = name
+        self.faults = faults
+
+    def section(self, key: str) -> _Section:
+        value = self._get(key, dict, "an object")
+        return _Section({} if value is None else value, self._name + key + ".", self.faults)
+
+    def text(self, key: str, choices: Sequence[str] = ()) -> str:
+        value = self._get(key, str, "a text")
+        if value is not None and choices and value not in choices:
+            self._fault(key, "is {!r}, not one of {}".format(value, ", ".join(choices)))
+        return value or ""
+
+    def integer(self, key: str, least: int) -> int:
+        value = self._get(key, int, "an integer")
+        if value is not None and value < least:
+            self._fault(key, "is {}, less than {}".format(value, least))
+        return value or 0
+
+    def number(self, key: str) -> float:
+        value = self._get(key, (int, float), "a number")
+        return float(value or 0.0)
+
+    def numbers(self, key: str, count: int) -> Tuple[float, ...]:
+        values = self._get(key, list, "a list")
+        if values is None:
+            return ()
+        if len(values) != count or not all(_is_finite(value) for value in values):
+            self._fault(key, "is not {} numbers".format(count))
+            return ()
+        return tuple(float(value) for value in values)
+
+    def objects(self, key: str) -> List[_Section]:
+        values = self._get(key, list, "a list")
+        sections = []
+        for index, value in enumerate(values or []):
+            name = "{}{}[{}]".format(self._name, key, index)
+            if isinstance(value, dict):
+                sections.append(_Section(value, name + ".", self.faults))
+            else:
+                self.faults.append(name + " is not an object")
+        return sections
+
+    def flag(self, key: str) -> bool:
+        return bool(self._get(key, bool, "true or false"))
+
+    def optional(self, key: str, default: Any) -> Any:
+        return self._data.get(key, default)
+
+    def _get(self, key: str, kind: Any, description: str) -> Any:
+        value = self._data.get(key)
+        if key not in self._data:
+            self._fault(key, "is missing")
+        elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            self._fault(key, "is not " + description)
+        elif isinstance(value, float) and not math.isfinite(value):
+            self._fault(key, "is not finite")
+        else:
+            return value
+        return None
+
+    def _fault(self, key: str, text: str) -> None:
+        self.faults.append("{}{} {}".format(self._name, key, text))
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _build(top: _Section, folder: str) -> Job:
+    faults = top.faults
+    network, pictures = top.section("input"), top.section("pictures")
+    classes = [(item.text("name"), item.integer("category_id", 0)) for item in top.objects("classes")]
+    items = [_picture(item) for item in pictures.objects("items")]
+    if not classes and not faults:
+        faults.append("classes is empty")
+    if not items and not faults:
+        faults.append("pictures.items is empty")
+    if len({item.id for item in items}) != len(items):
+        faults.append("pictures.items has an id twice")
+    post, stream, measure = top.section("postprocess"), top.section("stream"), top.section("measure")
+    return Job(
+        preprocess=_preprocess(network, top.section("preprocess")),
+        runner=_runner(top, network, folder),
+        score_threshold=post.number("score_threshold"),
+        max_detections=post.integer("max_detections", 1),
+        class_names=tuple(name for name, _ in classes),
+        category_ids=tuple(category for _, category in classes),
+        root=os.path.join(folder, pictures.text("root")),
+        pictures=tuple(items),
+        workers=stream.integer("workers", 1),
+        queue=stream.integer("queue", 1),
+        warmup=measure.integer("warmup", 0),
+        repeats=measure.integer("repeats", 1),
+        repeat_pictures=measure.integer("repeat_pictures", 1),
+        keep_going=top.flag("keep_going"),
+        draw=top.integer("draw", 0),
+    )
+
+
+def _picture(item: _Section) -> Picture:
+    return Picture(
+        id=item.integer("id", 0),
+        file=item.text("file"),
+        width=item.integer("width", 1),
+        height=item.integer("height", 1),
+    )
+
+
+def _preprocess(network: _Section, section: _Section) -> Preprocess:
+    std = section.numbers("std", 3)
+    if any(value <= 0 for value in std):
+        section.faults.append("preprocess.std is not positive")
+    return Preprocess(
+        dtype=network.text("dtype", ("float32", "uint8")),
+        size=network.integer("size", 1),
+        mean=section.numbers("mean", 3),
+        std=std,
+        channels=section.text("channels", ("rgb", "bgr")),
+        padding=section.text("padding", ("centre", "corner")),
+    )
+
+
+def _runner(top: _Section, network: _Section, folder: str) -> Runner:
+    model, outputs, runner = top.section("model"), top.section("outputs"), top.section("runner")
+    options = runner.optional("options", {})
+    if not isinstance(options, dict):
+        top.faults.append("runner.options is not an object")
+    return Runner(
+        name=runner.text("name"),
+        provider=str(runner.optional("provider", "")),
+        threads=runner.integer("threads", 1),
+        options=options,
+        model=os.path.join(folder, model.text("path")),
+        model_sha256=model.text("sha256"),
+        input=network.text("name"),
+        boxes=outputs.text("boxes"),
+        labels=outputs.text("labels"),
+    )

@@ -1,0 +1,143 @@
+"""Raw times of every picture, and what is derived from them. What was not measured is null."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from dataclasses import dataclass
+from typing import Any, Dict, Optional, Sequence
+
+STEPS = ("decode", "preprocess", "h2d", "device", "d2h", "postprocess")
+HEADER = "pass,id," + ",".join(step + "_ms" for step in STEPS) + "\n"
+
+# A percentile needs samples enough that, at 99 % confidence, at least two lie beyond it: the
+# least n with P(Binomial(n, 1 - p) <= 1) <= 0.01, as loadgen's early stopping asks for
+# (mlcommons/inference, loadgen/early_stopping.cc).
+_NEEDED = {"p50": (0.50, 1), "p90": (0.90, 64), "p99": (0.99, 662)}
+
+# What can bound a pass, and the steps it is made of.
+_STAGES = {
+    "decode+preprocess": ("decode", "preprocess"),
+    "device": ("h2d", "device", "d2h"),
+    "postprocess": ("postprocess",),
+}
+
+
+@dataclass
+class Times:
+    """Milliseconds of one picture's steps; None where a runtime does not tell."""
+
+    decode: Optional[float] = None
+    preprocess: Optional[float] = None
+    h2d: Optional[float] = None
+    device: Optional[float] = None
+    d2h: Optional[float] = None
+    postprocess: Optional[float] = None
+
+    def row(self, number: int, image_id: int) -> str:
+        """A line of times.csv."""
+        values = [getattr(self, step) for step in STEPS]
+        cells = ["" if value is None else "{:.4f}".format(value) for value in values]
+        return "{},{},{}\n".format(number, image_id, ",".join(cells))
+
+
+class Pass:
+    """The raw times of one pass: a few bytes per picture, so memory stays flat."""
+
+    def __init__(self) -> None:
+        self._steps = {step: array("d") for step in STEPS}
+        self._finished = array("d")
+
+    def add(self, times: Times, finished: float) -> None:
+        """Adds a picture that was finished `finished` seconds after the pass began."""
+        for step, values in self._steps.items():
+            value = getattr(times, step)
+            if value is not None:
+                values.append(value)
+        self._finished.append(finished)
+
+    @property
+    def images(self) -> int:
+        """How many pictures were finished."""
+        return len(self._finished)
+
+    def step(self, step: str) -> Sequence[float]:
+        """The milliseconds of one step, in the order of the pictures."""
+        return self._steps[step]
+
+    def throughput(self, images: Optional[int] = None) -> Dict[str, Any]:
+        """Pictures per second of the first `images` pictures, of the device and end to end."""
+        count = self.images if images is None else min(images, self.images)
+        device = mean(self._steps["device"][:count])
+        seconds = self._finished[count - 1] if count else 0.0
+        return {
+            "device_ips": 1000.0 / device if device else None,
+            "end_to_end_ips": count / seconds if seconds else None,
+            "images": count,
+        }
+
+
+def summarise(passes: Sequence[Pass], workers: int) -> Dict[str, Any]:
+    """The summary of run.json (docs/architecture.md).
+
+    Args:
+        passes: The scored pass, then the repeats over its first pictures.
+        workers: How many threads share decoding and preprocessing.
+    """
+    scored = passes[0]
+    whole = scored.throughput()
+    subset = passes[1].images if len(passes) > 1 else scored.images
+    repeats = [one.throughput(subset) for one in passes]
+    return {
+        "device_ips": whole["device_ips"],
+        "end_to_end_ips": whole["end_to_end_ips"],
+        "bound_by": bound_by(scored, workers),
+        "repeats": repeats,
+        "spread": {
+            key: spread([one[key] for one in repeats]) for key in ("device_ips", "end_to_end_ips")
+        },
+        "steps_ms": {step: statistics(scored.step(step)) for step in STEPS},
+        "latency_ms": statistics(scored.step("device")),
+        "percentiles": "nearest rank",
+    }
+
+
+def statistics(values: Sequence[float]) -> Optional[Dict[str, Any]]:
+    """n, mean and percentiles by nearest rank; None without values.
+
+    A percentile with too few samples is None.
+    """
+    if not values:
+        return None
+    ordered = sorted(values)
+    result = {"n": len(ordered), "mean": mean(ordered)}  # type: Dict[str, Any]
+    for name, (fraction, needed) in _NEEDED.items():
+        rank = max(1, math.ceil(fraction * len(ordered)))
+        result[name] = ordered[rank - 1] if len(ordered) >= needed else None
+    return result
+
+
+def bound_by(scored: Pass, workers: int) -> Optional[str]:
+    """Which stage takes longest per picture, and so sets the pace; None without pictures."""
+    costs = {}
+    for stage, steps in _STAGES.items():
+        present = [mean(scored.step(step)) for step in steps]
+        costs[stage] = sum(value for value in present if value is not None)
+    costs["decode+preprocess"] /= workers
+    if not any(costs.values()):
+        return None
+    return max(costs, key=lambda stage: costs[stage])
+
+
+def mean(values: Sequence[float]) -> Optional[float]:
+    """The mean, or None without values."""
+    return math.fsum(values) / len(values) if values else None
+
+
+def spread(values: Sequence[Optional[float]]) -> Optional[float]:
+    """(max - min) / mean, or None with fewer than two values."""
+    known = [value for value in values if value is not None]
+    centre = mean(known)
+    if len(known) < 2 or not centre:
+        return None
+    return (max(known) - min(known)) / centre

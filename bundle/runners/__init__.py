@@ -1,0 +1,76 @@
+"""What a runtime must do to be run by the bundle, and the runtimes that there are."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Dict, NamedTuple, Optional
+
+import numpy as np
+
+from bundle.errors import BundleError
+from bundle.job import Job
+
+
+class Outputs(NamedTuple):
+    """What the network found in one picture, as the runtime gave it.
+
+    Args:
+        boxes: (n, 5) float32: x1, y1, x2, y2, score in network pixels.
+        labels: (n,) int32 or int64.
+        h2d_ms: Milliseconds to copy the input to the device, where the runtime tells.
+        device_ms: Milliseconds of the network itself, where the runtime tells.
+        d2h_ms: Milliseconds to copy the outputs back, where the runtime tells.
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    h2d_ms: Optional[float] = None
+    device_ms: Optional[float] = None
+    d2h_ms: Optional[float] = None
+
+
+class Runner:
+    """A network that is loaded on a device. Used from one thread at a time.
+
+    Loading checks the network against the contract and raises BundleError where it differs.
+    """
+
+    def describe(self) -> Dict[str, Any]:
+        """What runs, for run.json: `runtime`, `runtime_version`, `provider` (asked for) and
+        `providers` (that really run). `simulated` is true where no device is behind it."""
+        raise NotImplementedError
+
+    def run(self, batch: np.ndarray) -> Outputs:
+        """Runs the network.
+
+        Args:
+            batch: The input, in the shape and type that the job says. Not kept after the call.
+
+        Raises:
+            BundleError: The network failed, or ran elsewhere than was asked for.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Gives the device back."""
+
+
+# A runner's module is imported only when its runtime is asked for: no image has them all.
+_MODULES = {"onnxruntime": "bundle.runners.onnx"}
+
+
+def open_runner(job: Job) -> Runner:
+    """Loads the job's network.
+
+    Raises:
+        BundleError: The runner is unknown, its runtime is not installed, the network cannot be
+            loaded or does not obey the contract.
+    """
+    name = job.runner.name
+    if name not in _MODULES:
+        raise BundleError(
+            "There is no runner '{}'.".format(name),
+            "runner.name",
+            "Runners: {}.".format(", ".join(sorted(_MODULES))),
+        )
+    return importlib.import_module(_MODULES[name]).load(job)
