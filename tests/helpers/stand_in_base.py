@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _APPLETS = (
-    "sh ash cat chmod chown cp cut date dirname basename echo env expr false find grep head id "
-    "install kill ln ls mkdir mktemp mv printf ps pwd readlink realpath rm rmdir sed sha256sum "
-    "sleep sort stat tail tar test touch tr true uname uniq wc which xargs yes"
-).split()
+    "sh ash cat chmod chown cp cut date dirname basename echo env expr false find grep head "
+    "id install kill ln ls mkdir mktemp mv printf ps pwd readlink realpath rm rmdir sed "
+    "sha256sum sleep sort stat tail tar test touch tr true uname uniq wc which xargs yes "
+)
 _SKIPPED = re.compile(
     r"(^|/)(__pycache__|site-packages|test|tests|idlelib|lib2to3|tkinter|turtledemo|config-[^/]+)(/|$)"
     r"|\.(a|pyc)$"
@@ -58,7 +58,7 @@ def build(version: str, out: Path) -> Path:
         _text(tar, "etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
         _text(tar, "etc/group", "root:x:0:\n")
         _file(tar, Path(shutil.which("busybox") or ""), "bin/busybox")
-        for applet in _APPLETS:
+        for applet in _APPLETS.split():
             _link(tar, f"bin/{applet}", "/bin/busybox")
         for path, name in tree:
             tar.add(path, name, recursive=False, filter=_as_root)

@@ -19,7 +19,7 @@ from cascadeport.schema import Strict, validate
 
 
 class Build(Strict):
-    """How a service's image is built. A build argument without a value comes from the environment."""
+    """How a service's image is built. An argument without a value comes from the environment."""
 
     context: str
     dockerfile: str = "Dockerfile"
@@ -193,9 +193,7 @@ def create_arguments(service: Service) -> dict[str, Any]:
         "devices": [_with_rights(device) for device in service.devices] or None,
         "device_requests": [
             Request(
-                driver=request.driver,
-                count=request.count,
-                device_ids=request.device_ids,
+                **request.model_dump(exclude_none=True, exclude={"capabilities"}),
                 capabilities=[request.capabilities],
             )
             for request in service.deploy.resources.reservations.devices

@@ -1,0 +1,254 @@
+"""One container: created, watched to its end, explained, removed."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any
+
+from cascadeport.engines import Event, Mount, Task, compose, faults, hosts, sweep
+from cascadeport.engines.local import parse_event
+from cascadeport.engines.transport import Archive, Bind, Transport
+from cascadeport.errors import CascadeportError
+
+if TYPE_CHECKING:
+    import docker
+
+_KILLED = 128 + 9
+# Below this path the image brings its own: the code, and the packages that it needs.
+_OF_THE_IMAGE = PurePosixPath("/opt")
+
+
+def check_devices(service: compose.Service) -> None:
+    """Looks for the device nodes before a container asks for them.
+
+    Raises:
+        CascadeportError: One is missing.
+    """
+    for node in compose.device_paths(service):
+        if not Path(node).exists():
+            raise faults.no_device(node, "this machine")
+
+
+def run(
+    client: docker.DockerClient,
+    task: Task,
+    service: compose.Service,
+    folder: Path,
+    *,
+    image: str,
+    run_id: str,
+    host: hosts.Host,
+    keep_failed: bool,
+    on_event: Callable[[Event], None],
+) -> None:
+    """Runs a task in a container and removes it, whatever happens.
+
+    Args:
+        folder: The compose file's folder.
+        image: The image's id.
+        run_id: For labels.
+        keep_failed: Leave the container of a failed command for a look.
+
+    Raises:
+        CascadeportError: The command failed, was killed, hung, or ran out of memory.
+    """
+    user = _user(service)
+    shared = host.local and not _has_user_namespaces(client)
+    transport: Transport = Bind(user) if shared else Archive(client, image, run_id, user)
+    container: Any = None
+    failed = True
+    try:
+        mounts = [m for m in task.mounts if _OF_THE_IMAGE not in PurePosixPath(m.target).parents]
+        request = create_request(service, task, folder, user, mounts)
+        request["mounts"] += transport.bring(mounts)
+        container = client.containers.create(
+            image, list(task.argv), detach=True, labels=sweep.labels(run_id), **request
+        )
+        failure = _watch(container, task, on_event)
+        transport.fetch()
+        _judge(container, task, service, failure)
+        failed = False
+    finally:
+        if container is not None:
+            if failed and keep_failed:
+                _keep(container, on_event)
+            else:
+                sweep.remove_container(container)
+        transport.close()
+
+
+def create_request(
+    service: compose.Service,
+    task: Task,
+    folder: Path,
+    user: tuple[int, int],
+    mounts: list[Mount],
+) -> dict[str, Any]:
+    """What the engine is asked for: the declaration, and the task's own environment.
+
+    A declared mount that one of the task's mounts fills gives way to it.
+    """
+    from docker.types import Mount as DockerMount
+
+    request = compose.create_arguments(service)
+    request["user"] = f"{user[0]}:{user[1]}"
+    request["environment"] = {**request.get("environment", {}), **task.env}
+    filled = {mount.target for mount in mounts}
+    request["mounts"] = [
+        DockerMount(target=target, source=source, type="bind", read_only=mode == "ro")
+        for source, target, mode in compose.binds(service, folder)
+        if target not in filled
+    ]
+    return request
+
+
+def _user(service: compose.Service) -> tuple[int, int]:
+    """The declared uid and gid; names are refused because files must be given to numbers."""
+    try:
+        uid, gid = (service.user or "").split(":")
+        return int(uid), int(gid)
+    except ValueError:
+        raise CascadeportError(
+            f"The service of {service.image} must name its user as uid:gid.",
+            where=f"user: {service.user}",
+            next="For example: user: 1000:1000",
+        ) from None
+
+
+def _has_user_namespaces(client: docker.DockerClient) -> bool:
+    options = client.info().get("SecurityOptions") or []
+    return any("rootless" in option or "userns" in option for option in options)
+
+
+def _watch(
+    container: Any, task: Task, on_event: Callable[[Event], None]
+) -> Mapping[str, Any] | None:
+    """Starts a container and follows it to its end; returns the command's error event, if any."""
+    chunks: queue.Queue[tuple[bytes | None, bytes | None] | BaseException | None] = queue.Queue()
+    # Attached before the start, so that no line is missed.
+    stream = container.attach(stream=True, demux=True, stdout=True, stderr=True, logs=True)
+
+    def read() -> None:
+        try:
+            for chunk in stream:
+                chunks.put(chunk)
+            chunks.put(None)
+        except BaseException as error:
+            chunks.put(error)
+
+    container.start()
+    threading.Thread(target=read, daemon=True).start()
+    failure: Mapping[str, Any] | None = None
+    with task.log.open("wb") as log:
+        lines = _Lines(log)
+        while True:
+            try:
+                chunk = chunks.get(timeout=task.deadline_s)
+            except queue.Empty:
+                raise CascadeportError(
+                    f"The command of stage {task.stage} has said nothing for "
+                    f"{task.deadline_s:.0f} s and was stopped.",
+                    where=f"its log: {task.log}",
+                    next="See whether the device hangs or the host is overloaded; then run again.",
+                ) from None
+            if chunk is None:
+                return failure
+            if isinstance(chunk, BaseException):
+                raise chunk
+            for line in lines.add(*chunk):
+                event = parse_event(line)
+                if event is None:
+                    continue
+                if event["event"] == "error":
+                    failure = event
+                else:
+                    on_event(event)
+
+
+class _Lines:
+    """Puts chunks of both streams together to lines, writes them to the log, gives stdout's."""
+
+    def __init__(self, log: IO[bytes]) -> None:
+        self._log = log
+        self._open = {"out": b"", "err": b""}
+
+    def add(self, out: bytes | None, err: bytes | None) -> list[bytes]:
+        whole = {}
+        for name, chunk in (("out", out), ("err", err)):
+            text = self._open[name] + (chunk or b"")
+            *lines, self._open[name] = text.split(b"\n")
+            whole[name] = lines
+            for line in lines:
+                self._log.write(line + b"\n")
+        self._log.flush()
+        return whole["out"]
+
+
+def _judge(
+    container: Any, task: Task, service: compose.Service, failure: Mapping[str, Any] | None
+) -> None:
+    """Looks at how a container ended.
+
+    Raises:
+        CascadeportError: Not well.
+    """
+    code = int(container.wait(timeout=60)["StatusCode"])
+    container.reload()
+    state = container.attrs["State"]
+    limit = service.mem_limit or "none"
+    # The flag is also set when only a child was killed: the exit code says whether all is lost.
+    starved = bool(state.get("OOMKilled"))
+    if starved and code != 0:
+        whole = "the container" if code == _KILLED else "a process in the container"
+        raise CascadeportError(
+            f"Stage {task.stage} ran out of memory: the kernel killed {whole}.",
+            where=f"limit of memory: {limit}; {_tail(task)}",
+            next="Give more, e.g. MEMORY=16g, or run fewer workers.",
+        )
+    if failure is not None:
+        raise CascadeportError(
+            str(failure.get("what", "The command failed.")),
+            where=str(failure.get("where", "")),
+            next=str(failure.get("next", "")),
+        )
+    if code == 0:
+        return
+    if code == _KILLED:
+        raise CascadeportError(
+            f"The container of stage {task.stage} was killed from outside.",
+            where=_tail(task),
+            next="Somebody stopped it, or its engine was stopped. Run the same command again: "
+            "finished stages are kept.",
+        )
+    if code > 128:
+        what = f"was ended by signal {code - 128}"
+    else:
+        what = f"ended with exit code {code}"
+    raise CascadeportError(
+        f"The command of stage {task.stage} {what}.",
+        where=f"the end of its log: {_tail(task)}",
+        next="Run again with --debug --keep-failed to keep the whole log.",
+    )
+
+
+def _keep(container: Any, on_event: Callable[[Event], None]) -> None:
+    name = f"{sweep.KEPT}{container.name}"
+    with contextlib.suppress(Exception):
+        container.kill()
+    with contextlib.suppress(Exception):
+        container.rename(name)
+        on_event(
+            {
+                "event": "note",
+                "text": f"the container is kept: docker logs {name}; docker rm -fv {name}",
+            }
+        )
+
+
+def _tail(task: Task) -> str:
+    text = task.log.read_text(encoding="utf-8", errors="replace").strip()
+    return " | ".join(text.splitlines()[-3:]) or "(it printed nothing)"

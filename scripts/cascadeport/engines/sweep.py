@@ -1,0 +1,109 @@
+"""Labels on everything a run makes, and the removal of what runs that died have left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import docker.errors
+import requests.exceptions
+
+if TYPE_CHECKING:
+    import docker
+
+RUN = "cascadeport"
+OWNER = "cascadeport.owner"
+# A container that was kept for a look carries this in its name: labels cannot change later.
+KEPT = "cascadeport-kept-"
+# Cleaning up must not hide the error that led to it, nor fail because the engine is gone.
+_IN_PASSING = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
+
+
+def owner() -> str:
+    """This process, so that another one can tell later whether it still lives."""
+    return f"{socket.gethostname()}/{_boot()}/{os.getpid()}/{_started(os.getpid())}"
+
+
+def labels(run: str) -> dict[str, str]:
+    """The labels of everything that a run makes."""
+    return {RUN: run, OWNER: owner()}
+
+
+def _boot() -> str:
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return "unknown"
+
+
+def _started(pid: int) -> str:
+    # Field 22 of stat, counted behind the name, which may hold spaces and parentheses.
+    with contextlib.suppress(OSError, IndexError):
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return stat.rpartition(")")[2].split()[19]
+    return "gone"
+
+
+def dead(labels: Mapping[str, str]) -> bool:
+    """Whether the run that made an object is over. Another machine's runs count as alive."""
+    try:
+        host, boot, pid, started = labels[OWNER].split("/")
+    except (KeyError, ValueError):
+        return False
+    if host != socket.gethostname():
+        return False
+    if boot != _boot():
+        return True
+    return _started(int(pid)) != started
+
+
+def kept(container: Any) -> bool:
+    """Whether a container stays for a look."""
+    return str(container.name).startswith(KEPT)
+
+
+def sweep(client: docker.DockerClient) -> list[str]:
+    """Removes containers, networks and volumes of dead runs; returns their names.
+
+    Containers that a run kept for a look (`--keep-failed`) stay.
+    """
+    gone = []
+    for container in client.containers.list(all=True, filters={"label": RUN}):
+        if dead(container.labels) and not kept(container):
+            gone.append(f"container {container.name}")
+            remove_container(container)
+    for network in client.networks.list(filters={"label": RUN}):
+        if dead(network.attrs.get("Labels") or {}):
+            gone.append(f"network {network.name}")
+            with contextlib.suppress(*_IN_PASSING):
+                network.remove()
+    for volume in client.volumes.list(filters={"label": RUN}):
+        if dead(volume.attrs.get("Labels") or {}):
+            gone.append(f"volume {volume.name}")
+            remove_volume(volume)
+    return gone
+
+
+def remove_run(client: docker.DockerClient, run: str) -> None:
+    """Removes everything that carries a run's label, kept containers aside."""
+    filters: dict[str, Any] = {"label": f"{RUN}={run}"}
+    for container in client.containers.list(all=True, filters=filters):
+        if not kept(container):
+            remove_container(container)
+    for volume in client.volumes.list(filters=filters):
+        remove_volume(volume)
+
+
+def remove_container(container: Any) -> None:
+    """Stops and removes a container; one that is already gone is fine."""
+    with contextlib.suppress(*_IN_PASSING):
+        container.remove(force=True, v=True)
+
+
+def remove_volume(volume: Any) -> None:
+    """Removes a volume unless something (a kept container) still holds it."""
+    with contextlib.suppress(*_IN_PASSING):
+        volume.remove()
