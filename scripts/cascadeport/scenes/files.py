@@ -1,0 +1,47 @@
+"""What a picture is stored as: its name, encoding and orientation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from .paint import Picture
+
+_EXIF_ORIENTATION = 0x0112
+_UNDO = {
+    # The transposition that, followed by the reader's, gives the upright picture back.
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a picture is written."""
+
+    suffix: str = ".jpg"
+    mode: str = "RGB"
+    orientation: int = 1
+    quality: int = 92
+
+
+def write(picture: Picture, path: Path, storage: Storage) -> None:
+    """Write an upright RGB picture (h,w,3) so that a reader that obeys EXIF sees it upright."""
+    image = Image.fromarray(picture).convert(storage.mode)
+    if storage.suffix == ".png":
+        image.save(path, "PNG", compress_level=6)
+        return
+    if storage.orientation == 1:
+        image.save(path, "JPEG", quality=storage.quality)
+        return
+    exif = Image.Exif()
+    exif[_EXIF_ORIENTATION] = storage.orientation
+    turned = image.transpose(_UNDO[storage.orientation])
+    turned.save(path, "JPEG", quality=storage.quality, exif=exif.tobytes())
