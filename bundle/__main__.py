@@ -21,6 +21,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return options.command(options)
     except BundleError as failure:
         return _fail(failure, options.debug)
+    except BrokenPipeError:
+        raise
     except MemoryError:
         return _fail(
             BundleError(
@@ -49,6 +51,30 @@ def _run(options: Any) -> int:
     return 0
 
 
+def _bins_write(options: Any) -> int:
+    from bundle.bins import write_bins
+
+    write_bins(read_job(options.job), options.out)
+    events.emit("done")
+    return 0
+
+
+def _bins_read(options: Any) -> int:
+    from bundle.bins import read_bins
+
+    read_bins(read_job(options.job), options.results, options.out)
+    events.emit("done")
+    return 0
+
+
+def _selfcheck(options: Any) -> int:
+    from bundle.selfcheck import selfcheck
+
+    result = selfcheck()
+    events.emit("selfcheck", **result)
+    return 0 if result["ok"] else 2
+
+
 def _fail(failure: BundleError, debug: bool) -> int:
     if debug:
         traceback.print_exc()
@@ -62,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="name")
     commands.required = True
     _add(commands, "run", _run, "run a job", ("job", "out"))
+    _add(commands, "selfcheck", _selfcheck, "check this installation", ())
+    write = ("job", "out")
+    _add(commands, "bins-write", _bins_write, "write the input files of ais_infer", write)
+    read = ("job", "results", "out")
+    _add(commands, "bins-read", _bins_read, "read the output files of ais_infer", read)
     return parser
 
 
@@ -91,3 +122,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except Interrupted as interruption:
         _end(interruption.exit_code)
+    except BrokenPipeError:
+        os._exit(128 + signal.SIGPIPE)  # nobody listens any more

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence, Tuple
+import os
+from typing import Iterable, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
+from bundle.files import make_folder, writing
+from bundle.job import Job, Picture
+from bundle.picture import read_picture
+from bundle.postprocess import Detections
+
 _GREEN = (80, 200, 60)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+# Drawn are boxes that a person would call found.
+_LEAST_SCORE = 0.3
 
 
 def draw_boxes(
@@ -46,6 +54,20 @@ def draw_boxes(
             text += " {:.2f}".format(float(scores[index]))
         _write(canvas, text, x1, y1, scale, line, color)
     return canvas
+
+
+def draw_pictures(job: Job, found: Iterable[Tuple[Picture, Detections]], out: str) -> None:
+    """Writes `drawn/<picture id>.jpg` below `out`: the pictures with what was found in them."""
+    folder = os.path.join(out, "drawn")
+    for picture, detections in found:
+        make_folder(folder)
+        image = read_picture(job.path(picture), picture)
+        seen = detections.scores >= _LEAST_SCORE
+        names = [job.class_names[label] for label in detections.labels[seen]]
+        drawn = draw_boxes(image, detections.boxes[seen], names, detections.scores[seen])
+        path = os.path.join(folder, "{}.jpg".format(picture.id))
+        with writing(path), open(path, "wb") as stream:
+            stream.write(cv2.imencode(".jpg", drawn)[1].tobytes())
 
 
 def _write(

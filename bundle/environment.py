@@ -15,17 +15,24 @@ from bundle.runners import Runner
 
 def environment(job: Job, runner: Runner) -> Dict[str, Any]:
     """The `environment` of run.json."""
-    result = {
+    result: Dict[str, Any] = dict(versions())
+    result.update(host(), threads=job.runner.threads, workers=job.workers)
+    result.update(runner.describe())
+    return result
+
+
+def versions() -> Dict[str, str]:
+    """What the bundle itself is run by."""
+    return {
         "python": platform.python_version(),
         "numpy": np.__version__,
         "opencv": cv2.__version__,
-        "cpu": _cpu_model(),
-        "threads": job.runner.threads,
-        "workers": job.workers,
-        "platform": platform.platform(),
     }
-    result.update(runner.describe())
-    return result
+
+
+def host() -> Dict[str, str]:
+    """The machine."""
+    return {"cpu": _cpu_model(), "platform": platform.platform()}
 
 
 def peak_rss_bytes() -> Optional[int]:

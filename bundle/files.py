@@ -49,7 +49,7 @@ class Lines:
     def __init__(self, path: str, header: str = "") -> None:
         self._path = path
         with writing(path):
-            self._stream = open(path, "w", encoding="utf-8")  # type: TextIO
+            self._stream: TextIO = open(path, "w", encoding="utf-8")  # noqa: SIM115
             self._stream.write(header)
 
     def __enter__(self) -> Lines:

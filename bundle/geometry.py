@@ -86,16 +86,17 @@ def read_geometry(path: str) -> Dict[int, Geometry]:
         BundleError: The file cannot be read or a line is not a geometry.
     """
     geometries = {}
-    number = 0
+    line_number = 0
     try:
         with open(path, encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
+            for line in stream:
+                line_number += 1
                 geometry = Geometry(**json.loads(line))
                 geometries[geometry.id] = geometry
     except (OSError, ValueError, TypeError) as failure:
         raise BundleError(
             "The geometry of the pictures cannot be read: {}.".format(failure),
-            "{}, line {}".format(path, number) if number else path,
+            "{}, line {}".format(path, line_number) if line_number else path,
             "Preprocess the pictures again: boxes are never brought back by a guess.",
         ) from None
     return geometries

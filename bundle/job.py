@@ -28,7 +28,8 @@ class Preprocess:
     """How a picture becomes the network's input.
 
     Args:
-        dtype: `float32` (1,3,S,S), normalised here, or `uint8` (1,S,S,3), normalised in the network.
+        dtype: `float32` (1,3,S,S) normalised here, or `uint8` (1,S,S,3) normalised inside the
+            network.
         size: S, the edge of the square input in pixels.
         mean: Per channel, in the order of `channels`.
         std: Per channel, in the order of `channels`.
@@ -120,7 +121,7 @@ def check_job(data: Any, folder: str, where: str = "job") -> Job:
     Raises:
         BundleError: Something is missing or has no meaning; all faults are named.
     """
-    faults = []  # type: List[str]
+    faults: List[str] = []
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         raise BundleError(
@@ -216,7 +217,9 @@ def _is_finite(value: Any) -> bool:
 def _build(top: _Section, folder: str) -> Job:
     faults = top.faults
     network, pictures = top.section("input"), top.section("pictures")
-    classes = [(item.text("name"), item.integer("category_id", 0)) for item in top.objects("classes")]
+    classes = [
+        (item.text("name"), item.integer("category_id", 0)) for item in top.objects("classes")
+    ]
     items = [_picture(item) for item in pictures.objects("items")]
     if not classes and not faults:
         faults.append("classes is empty")
@@ -224,7 +227,11 @@ def _build(top: _Section, folder: str) -> Job:
         faults.append("pictures.items is empty")
     if len({item.id for item in items}) != len(items):
         faults.append("pictures.items has an id twice")
-    post, stream, measure = top.section("postprocess"), top.section("stream"), top.section("measure")
+    post, stream, measure = (
+        top.section("postprocess"),
+        top.section("stream"),
+        top.section("measure"),
+    )
     return Job(
         preprocess=_preprocess(network, top.section("preprocess")),
         runner=_runner(top, network, folder),

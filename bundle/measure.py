@@ -110,7 +110,7 @@ def statistics(values: Sequence[float]) -> Optional[Dict[str, Any]]:
     if not values:
         return None
     ordered = sorted(values)
-    result = {"n": len(ordered), "mean": mean(ordered)}  # type: Dict[str, Any]
+    result: Dict[str, Any] = {"n": len(ordered), "mean": mean(ordered)}
     for name, (fraction, needed) in _NEEDED.items():
         rank = max(1, math.ceil(fraction * len(ordered)))
         result[name] = ordered[rank - 1] if len(ordered) >= needed else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -12,6 +14,13 @@ from bundle.job import Picture
 # pixels are those of IMREAD_COLOR, EXIF orientation included.
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 _NEXT = "Replace the file, or run with --keep-going to skip and list such pictures."
+
+
+class Skipped(NamedTuple):
+    """A picture that cannot be used, and why."""
+
+    picture: Picture
+    reason: str
 
 
 def read_picture(path: str, picture: Picture) -> np.ndarray:
@@ -35,6 +44,24 @@ def read_picture(path: str, picture: Picture) -> np.ndarray:
     except OSError as failure:
         reason = failure.strerror or str(failure)
         raise PictureError("The picture cannot be read: {}.".format(reason), path, _NEXT) from None
+    image = decode(data, path)
+    _check_size(image, picture, path)
+    return image
+
+
+def decode(data: bytes, path: str) -> np.ndarray:
+    """Decodes the content of a picture file.
+
+    Args:
+        data: The content.
+        path: The file, for error messages.
+
+    Returns:
+        (height, width, 3) uint8, BGR, turned as its EXIF orientation says.
+
+    Raises:
+        PictureError: The content is empty, truncated, no picture, or not of 8 bits.
+    """
     if not data:
         raise PictureError("The picture is empty: 0 bytes.", path, _NEXT)
     if _is_truncated_jpeg(data):
@@ -51,7 +78,6 @@ def read_picture(path: str, picture: Picture) -> np.ndarray:
             "Convert it to 8 bits, so that nobody halves its depth unseen, or run with "
             "--keep-going to skip it.",
         )
-    _check_size(image, picture, path)
     return image
 
 

@@ -25,7 +25,7 @@ class Canvas:
 
     def __init__(self, settings: Preprocess) -> None:
         self.array = np.zeros(settings.shape, settings.dtype)
-        self.placed = None  # type: Optional[Tuple[int, int, int, int]]
+        self.placed: Optional[Tuple[int, int, int, int]] = None
         self._resized = np.zeros(settings.size * settings.size * 3, np.uint8)
         self._planes = np.zeros((3, _BAND * settings.size), np.uint8)
 

@@ -19,16 +19,9 @@ from bundle.errors import PictureError
 from bundle.geometry import Geometry, fit
 from bundle.job import Job, Picture
 from bundle.measure import Times
-from bundle.picture import read_picture
+from bundle.picture import Skipped, read_picture
 from bundle.preprocess import Canvas, Preprocessor
 from bundle.runners import Outputs, Runner
-
-
-class Skipped(NamedTuple):
-    """A picture that cannot be used, and why."""
-
-    picture: Picture
-    reason: str
 
 
 class Prepared(NamedTuple):
@@ -49,7 +42,7 @@ class Inferred(NamedTuple):
     times: Times
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """Another picture failed, and its failure is the one that is told."""
 
 
@@ -68,11 +61,11 @@ class Stream:
         self._job = job
         self._load = load
         self._preprocessor = Preprocessor(job.preprocess)
-        self._failure = None  # type: Optional[BaseException]
+        self._failure: Optional[BaseException] = None
         self._lock = threading.Lock()
         # Pictures under way: being prepared, waiting, in the network, being concluded.
         self._depth = job.workers + job.queue + 2
-        self._canvases = queue.LifoQueue()  # type: queue.LifoQueue[Canvas]
+        self._canvases: queue.LifoQueue[Canvas] = queue.LifoQueue()
         for _ in range(self._depth):
             self._canvases.put(Canvas(job.preprocess))
         self._before = ThreadPoolExecutor(job.workers, "prepare")
@@ -80,7 +73,7 @@ class Stream:
         self._after = ThreadPoolExecutor(1, "conclude")
 
     def __enter__(self) -> Stream:
-        self.runner = self._network.submit(self._load, self._job).result()  # type: Runner
+        self.runner: Runner = self._network.submit(self._load, self._job).result()
         return self
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
@@ -100,7 +93,7 @@ class Stream:
             BundleError: A picture, the network or `conclude` failed. It is the first failure; what
                 was running then has been waited for, and nothing new was begun.
         """
-        under_way = deque()  # type: deque
+        under_way: deque = deque()
         try:
             for picture in pictures:
                 if len(under_way) == self._depth:
@@ -116,7 +109,7 @@ class Stream:
     def _guard(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Does the work unless something failed already; remembers the first failure."""
         if self._failure is not None:
-            raise _Stopped
+            raise _StoppedError
         try:
             return work(*arguments)
         except BaseException as failure:

@@ -116,7 +116,7 @@ def _open_session(job: Job, provider: str) -> Any:
 def _check_contract(session: Any, job: Job) -> None:
     """Names what is there and what was expected, all at once."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    faults = []  # type: List[str]
+    faults: List[str] = []
     expected = job.preprocess.shape
     if [one.name for one in inputs] != [job.runner.input]:
         faults.append("its inputs are not one input '{}'".format(job.runner.input))

@@ -1,0 +1,73 @@
+"""run.json: what a pass was, and whether it may be believed."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, List, Sequence
+
+from bundle.digest import bundle_digest
+from bundle.environment import peak_rss_bytes
+from bundle.files import writing
+from bundle.job import Job
+from bundle.measure import Pass, summarise
+from bundle.picture import Skipped
+
+FORMAT = 1
+NAME = "run.json"
+
+
+def record(
+    job: Job,
+    environment: Dict[str, Any],
+    passes: Sequence[Pass],
+    images: int,
+    skipped: Sequence[Skipped],
+    warmup: int = 0,
+) -> Dict[str, Any]:
+    """What run.json holds (docs/architecture.md).
+
+    Args:
+        job: The job. The digest of its network is taken from it: it has been checked, or the
+            network ran elsewhere and the job's word is all there is.
+        environment: What the pass ran on; `simulated` in it moves to the top.
+        passes: The scored pass, then the repeats.
+        images: How many pictures have results.
+        skipped: The others.
+        warmup: How many pictures ran before anything was measured.
+    """
+    simulated = bool(environment.get("simulated", False))
+    return {
+        "format": FORMAT,
+        "status": "partial" if skipped else "complete",
+        "problems": _problems(job, skipped),
+        "skipped": [
+            {"id": one.picture.id, "file": one.picture.file, "reason": one.reason}
+            for one in skipped
+        ],
+        "images": images,
+        "simulated": simulated,
+        "environment": {key: value for key, value in environment.items() if key != "simulated"},
+        "summary": summarise(passes, job.workers),
+        "digests": {"bundle": bundle_digest(), "model": job.runner.model_sha256},
+        "warmup": warmup,
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+
+
+def forget(out: str) -> None:
+    """Removes an earlier record: while it is there, the results beside it are whole."""
+    path = os.path.join(out, NAME)
+    with writing(path):
+        if os.path.lexists(path):
+            os.remove(path)
+
+
+def _problems(job: Job, skipped: Sequence[Skipped]) -> List[str]:
+    if not skipped:
+        return []
+    names = [one.picture.file for one in skipped[:3]] + ["..."] * (len(skipped) > 3)
+    return [
+        "{} of {} pictures were skipped: {}".format(
+            len(skipped), len(job.pictures), ", ".join(names)
+        )
+    ]
