@@ -122,6 +122,8 @@ class PrivateEngine:
         self._process.kill()
         self._process.wait()
         self._process = None
+        # Its containerd dies with it; where nobody reaps orphans, the number would seem alive.
+        (self.folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
 
     def _end_containerd(self) -> None:
         # dockerd stops its containerd itself; one that outlived a killed dockerd is ended here.

@@ -127,7 +127,8 @@ def busybox(engine: PrivateEngine) -> None:
     docker = shutil.which("docker") or "docker"
     folder = engine.folder / "busybox"
     (folder / "bin").mkdir(parents=True)
-    (folder / "tmp").mkdir(mode=0o777)
+    (folder / "tmp").mkdir()
+    (folder / "tmp").chmod(0o1777)
     shutil.copy(shutil.which("busybox") or "", folder / "bin" / "busybox")
     for name in (
         "sh",

@@ -109,7 +109,7 @@ def test_killed_from_outside(probe: Probe) -> None:
         for container in client.containers.list():
             container.kill()
 
-    thread = when(lambda: (probe.out / "ready").exists(), kill)
+    thread = when(lambda: (probe.out / "ready").exists() and client.containers.list(), kill)
     with pytest.raises(CascadeportError, match="killed from outside"):
         probe.run("echo > /out/ready; sleep 120")
     thread.join()
@@ -122,7 +122,7 @@ def test_removed_from_outside(probe: Probe) -> None:
         for container in client.containers.list():
             container.remove(force=True)
 
-    thread = when(lambda: (probe.out / "ready").exists(), remove)
+    thread = when(lambda: (probe.out / "ready").exists() and client.containers.list(), remove)
     with pytest.raises(CascadeportError, match=r"killed from outside|removed from outside"):
         probe.run("echo > /out/ready; sleep 120")
     thread.join()
@@ -310,12 +310,13 @@ def test_what_a_killed_orchestrator_left_is_swept_at_the_next_start(
     assert probe.left() == []
 
 
-def test_an_engine_that_restarts_during_a_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("crash", [False, True], ids=["stopped", "crashed"])
+def test_an_engine_that_restarts_during_a_run(tmp_path: Path, crash: bool) -> None:
     with docker_fixtures.started() as engine:
         probe = Probe(engine, tmp_path)
 
         def restart() -> None:
-            engine.kill()
+            engine.kill() if crash else engine.stop()
             engine.start()
 
         thread = when(lambda: (probe.out / "ready").exists(), restart)

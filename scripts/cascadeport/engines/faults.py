@@ -86,7 +86,7 @@ def refused(error: docker.errors.APIError, address: str, stage: str) -> Cascadep
             next="Install the NVIDIA container toolkit on that host and restart its engine; "
             "nvidia-smi must work there.",
         )
-    if "no space left on device" in text:
+    if "no space left on device" in text.lower():
         return no_space(address, text)
     if "unknown or invalid runtime" in text or "Unknown runtime" in text:
         return CascadeportError(

@@ -241,7 +241,7 @@ def _run(
 # What a failed build says about why, most specific first: (pattern, sentence, remedy).
 _CAUSES = (
     (
-        r"no space left on device",
+        r"[Nn]o space left on device",
         "The disk of the Docker Engine is full.",
         "Free some space there (docker system df, docker builder prune), then run again.",
     ),

@@ -23,6 +23,10 @@ KEPT = "cascadeport-kept-"
 _IN_PASSING = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
 
 
+# Runs of this process that are over. Their engine may have been away when they ended.
+_over: set[str] = set()
+
+
 def owner() -> str:
     """This process, so that another one can tell later whether it still lives."""
     return f"{socket.gethostname()}/{_boot()}/{os.getpid()}/{_started(os.getpid())}"
@@ -49,6 +53,8 @@ def _started(pid: int) -> str:
 
 def dead(labels: Mapping[str, str]) -> bool:
     """Whether the run that made an object is over. Another machine's runs count as alive."""
+    if labels.get(RUN) in _over:
+        return True
     try:
         host, boot, pid, started = labels[OWNER].split("/")
     except (KeyError, ValueError):
@@ -88,7 +94,8 @@ def sweep(client: docker.DockerClient) -> list[str]:
 
 
 def remove_run(client: docker.DockerClient, run: str) -> None:
-    """Removes everything that carries a run's label, kept containers aside."""
+    """Ends a run: removes everything that carries its label, kept containers aside."""
+    _over.add(run)
     filters: dict[str, Any] = {"label": f"{RUN}={run}"}
     for container in client.containers.list(all=True, filters=filters):
         if not kept(container):
