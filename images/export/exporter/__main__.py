@@ -1,0 +1,196 @@
+"""python -m exporter: an mmdet checkpoint to a neutral graph and PyTorch's own detections.
+
+Writes into --out:
+    neutral.onnx       opset 11 and domain `cascadeport` version 1 (docs/architecture.md)
+    reference/NN.npz   per picture: input (1,3,H,W) float32, boxes (n,5) float32, labels (n) int64
+    export.json        what was exported from what, with digests, and the list of the pictures
+
+On standard output: JSON lines ("note", "progress", "error", "done"). Exit 0, or 2 after an error.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+
+
+def say(event, **fields):
+    print(json.dumps(dict(event=event, **fields)), flush=True)
+
+
+def arguments(argv):
+    parser = argparse.ArgumentParser(
+        prog="exporter", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--config", required=True, help="an mmdet 2.8.0 config (CascadeRCNN)")
+    weights = parser.add_mutually_exclusive_group(required=True)
+    weights.add_argument("--checkpoint", help="weights, matched key for key")
+    weights.add_argument("--random-weights", type=int, metavar="SEED", help="calibrated ones")
+    parser.add_argument("--sha256", default="", help="of the checkpoint, or its first digits")
+    parser.add_argument("--shape", type=int, nargs=2, default=(1216, 1216), metavar=("H", "W"))
+    parser.add_argument("--padding", choices=("centre", "corner"), default="centre")
+    parser.add_argument(
+        "--pictures", nargs="+", required=True, metavar="FILE",
+        help="files or patterns; the first is traced, the others are what the graph is tried on",
+    )
+    parser.add_argument("--out", required=True, help="folder to write")
+    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: its own choice")
+    return parser.parse_args(argv)
+
+
+def run(options):
+    """Does the export; returns the content of export.json."""
+    from . import FORMAT
+    from . import model as models
+    from .errors import ExportError
+
+    models.check_shape(*options.shape)
+    cfg = models.load_config(options.config)
+
+    import mmcv
+    import mmdet
+    import numpy as np
+    import torch
+
+    from . import checkpoint, export, pictures, randomise, reference, resources
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    shape, normalisation = tuple(options.shape), models.normalisation(cfg)
+    files = pictures.find(options.pictures)
+    if len(files) < 4:
+        raise ExportError(
+            "{} pictures are too few: one is traced, three others prove the graph.".format(
+                len(files)
+            ),
+            next="Give at least four with --pictures, of other aspect ratios.",
+        )
+    digest = None
+    if options.checkpoint:
+        if not os.path.isfile(options.checkpoint):
+            raise ExportError(
+                "There is no such checkpoint.", where=options.checkpoint, next="Fetch it first."
+            )
+        digest = checkpoint.check_digest(options.checkpoint, options.sha256)
+
+    started = time.time()
+    model = models.build(cfg)
+    weights = sum(each.numel() for each in model.parameters()) * 4
+    resources.check(weights, shape, len(files) + 1, options.out)
+    quiet = list(pictures.quiet(shape, normalisation))
+    load = lambda file: pictures.read(file, shape, normalisation, options.padding)  # noqa: E731
+    traced = load(files[0])
+    if options.checkpoint:
+        checkpoint.load(model, options.checkpoint)
+    else:
+        say("note", text="calibrating random weights, seed {}".format(options.random_weights))
+        randomise.randomise(model, options.random_weights, traced, quiet[0][1])
+
+    os.makedirs(os.path.join(options.out, "reference"), exist_ok=True)
+    neutral = os.path.join(options.out, "neutral.onnx")
+    say("note", text="tracing {} at {} x {}".format(os.path.basename(files[0]), *shape))
+    export_started = time.time()
+    boxes, labels, size = export.export(model, traced, neutral)
+    export_seconds = time.time() - export_started
+
+    listed = []
+
+    def keep(name, picture, traced=False):
+        found, classes = reference.detect(model, picture)
+        file = "reference/{:02d}.npz".format(len(listed))
+        np.savez(
+            os.path.join(options.out, file), input=picture, boxes=found, labels=classes
+        )
+        listed.append(
+            {"name": name, "file": file, "traced": traced, "detections": len(found)}
+        )
+        say("progress", phase="reference", done=len(listed), total=len(files) + 1)
+        return found, classes
+
+    expected, classes = keep(os.path.basename(files[0]), traced, traced=True)
+    same = boxes.shape == expected.shape and np.array_equal(labels, classes)
+    if not same or (len(boxes) and np.abs(boxes - expected).max() > 1e-2):
+        raise ExportError(
+            "The traced function and mmdet's own inference differ on the traced picture.",
+            where=files[0],
+            next="This is a fault of the exporter: report it with the config.",
+        )
+    for file in files[1:]:
+        keep(os.path.basename(file), load(file))
+    while quiet and not any(each["detections"] == 0 for each in listed[1:]):
+        name, picture = quiet.pop(0)
+        found, _ = reference.detect(model, picture)
+        if not len(found):
+            keep(name, picture)
+    if not any(each["detections"] == 0 for each in listed[1:]):
+        raise ExportError(
+            "The detector finds something in every picture, also in those without content, so "
+            "the case of no detection cannot be tried.",
+            next="Add a picture in which it finds nothing to --pictures.",
+        )
+
+    with open(options.config, "rb") as file:
+        config_digest = hashlib.sha256(file.read()).hexdigest()
+    record = {
+        "format": FORMAT,
+        "model": {
+            "config": os.path.basename(options.config),
+            "config_sha256": config_digest,
+            "checkpoint_sha256": digest,
+            "random_weights_seed": options.random_weights,
+            "parameters": weights // 4,
+            "classes": int(model.roi_head.bbox_head[-1].num_classes),
+        },
+        "input": {
+            "shape": [1, 3, shape[0], shape[1]],
+            "mean": normalisation[0],
+            "std": normalisation[1],
+            "channels": "rgb" if normalisation[2] else "bgr",
+            "padding": options.padding,
+        },
+        "neutral": {
+            "file": "neutral.onnx", "bytes": size, "sha256": checkpoint.sha256_of(neutral)
+        },
+        "pictures": listed,
+        "environment": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "mmdet": mmdet.__version__,
+            "mmcv": mmcv.__version__,
+            "threads": torch.get_num_threads(),
+        },
+        "seconds": {
+            "export": round(export_seconds, 1), "total": round(time.time() - started, 1)
+        },
+        "peak_rss_bytes": resources.peak_memory(),
+    }
+    with open(os.path.join(options.out, "export.json"), "w") as file:
+        json.dump(record, file, indent=2, sort_keys=True)
+        file.write("\n")
+    return record
+
+
+def main(argv=None):
+    options = arguments(argv)
+    from .errors import ExportError
+
+    try:
+        record = run(options)
+    except ExportError as error:
+        say("error", what=error.what, where=error.where, next=error.next)
+        return 2
+    except MemoryError:
+        say("error", what="Memory ran out.", where="", next="Take a smaller --shape.")
+        return 2
+    except OSError as error:
+        say("error", what="{}".format(error.strerror), where=str(error.filename or ""), next="")
+        return 2
+    say("done", seconds=record["seconds"]["total"], peak_rss_bytes=record["peak_rss_bytes"])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

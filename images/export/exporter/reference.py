@@ -1,0 +1,45 @@
+"""What PyTorch itself detects: mmdet's unchanged inference, recorded."""
+
+import numpy as np
+import torch
+
+from .deform import deform_conv2d, deform_conv_as
+
+
+def detect(model, picture):
+    """mmdet's `simple_test` of one picture (1,3,H,W).
+
+    Returns boxes float32 (n,5) in network pixels and labels int64 (n), in mmdet's order. Only
+    the deformable convolution is given a CPU kernel; everything else is mmdet's and mmcv's own
+    code, which does not know that it is being compared.
+    """
+    height, width = picture.shape[2:]
+    meta = {
+        "img_shape": (height, width, 3),
+        "ori_shape": (height, width, 3),
+        "pad_shape": (height, width, 3),
+        "scale_factor": 1.0,
+        "flip": False,
+    }
+    recorded = []
+    head = model.roi_head.bbox_head[-1]
+    original = head.get_bboxes
+
+    def get_bboxes(*args, **kwargs):
+        recorded.append(original(*args, **kwargs))
+        return recorded[-1]
+
+    # mmdet hands out lists per class, which lose the order of detections: so the last step is
+    # overheard. The attribute of the instance hides the method; deleting it restores that.
+    head.get_bboxes = get_bboxes
+    try:
+        with torch.no_grad(), deform_conv_as(deform_conv2d):
+            per_class = model(
+                return_loss=False, rescale=False, img=[torch.from_numpy(picture)],
+                img_metas=[[meta]],
+            )[0]
+    finally:
+        del head.get_bboxes
+    boxes, labels = (tensor.numpy() for tensor in recorded[0])
+    assert sum(len(rows) for rows in per_class) == len(boxes)
+    return boxes.astype(np.float32).reshape(-1, 5), labels.astype(np.int64)

@@ -1,0 +1,198 @@
+"""The contract every network obeys: one input, two outputs, nothing that only one runtime has.
+
+    input   `input`   float32 (1,3,H,W) normalised by the host, or uint8 (1,H,W,3) normalised inside
+    output  `boxes`   float32 (n,5): x1,y1,x2,y2,score in network pixels, n free or fixed
+    output  `labels`  int32 or int64 (n)
+
+Names may differ when a model card says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnx import helper
+
+from ..errors import CascadeportError
+from .editing import load
+
+FLOAT, UINT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8
+LABELS = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
+#: Domains whose operators every onnxruntime has.
+KNOWN_DOMAINS = ("", "ai.onnx")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a checked network takes and gives.
+
+    Attributes:
+        input: Name of the input.
+        dtype: `float32` or `uint8`.
+        height: Of the network's picture, in pixels.
+        width: Likewise.
+        boxes: Name of the boxes' output.
+        labels: Name of the labels' output.
+        detections: Their fixed number, or None when it varies from picture to picture.
+        opset: Version of the standard operators.
+    """
+
+    input: str
+    dtype: str
+    height: int
+    width: int
+    boxes: str
+    labels: str
+    detections: int | None
+    opset: int
+
+
+def check_contract(
+    path: Path,
+    *,
+    input: str = "input",
+    boxes: str = "boxes",
+    labels: str = "labels",
+    dtype: str | None = None,
+    size: int | tuple[int, int] | None = None,
+) -> Contract:
+    """Checks an ONNX file against the contract, without running it.
+
+    Args:
+        path: The file.
+        input: The input's name on the model card; `boxes` and `labels` likewise.
+        dtype: `float32` or `uint8`, if the caller expects one of them.
+        size: Side of the square, or (height, width), if the caller expects one.
+
+    Raises:
+        CascadeportError: With every fault that was found.
+    """
+    model = load(path)
+    faults = _opset_faults(model) + _operator_faults(model)
+    given = [value for value in model.graph.input if value.name not in _initialised(model)]
+    faults += _input_faults(given, input)
+    outputs = {value.name: value for value in model.graph.output}
+    faults += _output_faults(outputs, boxes, labels)
+    if not faults:
+        try:
+            onnx.checker.check_model(model)
+        except onnx.checker.ValidationError as error:
+            faults.append(f"it breaks ONNX's rules: {str(error).splitlines()[0]}")
+    if faults:
+        raise _broken(path, faults)
+
+    kind, shape = _type_of(given[0])
+    layout = "float32" if kind == FLOAT else "uint8"
+    height, width = (shape[2], shape[3]) if kind == FLOAT else (shape[1], shape[2])
+    assert height is not None
+    assert width is not None
+    if dtype is not None and dtype != layout:
+        faults.append(f"input {input!r} is {layout}; {dtype} was asked for")
+    wanted = (size, size) if isinstance(size, int) else size
+    if wanted is not None and wanted != (height, width):
+        faults.append(
+            f"input {input!r} is {height} x {width} (height x width); {wanted[0]} x {wanted[1]} "
+            "was asked for"
+        )
+    if faults:
+        raise _broken(path, faults)
+    _, box_shape = _type_of(outputs[boxes])
+    return Contract(
+        input=input,
+        dtype=layout,
+        height=height,
+        width=width,
+        boxes=boxes,
+        labels=labels,
+        detections=box_shape[0],
+        opset=max(each.version for each in model.opset_import if each.domain in KNOWN_DOMAINS),
+    )
+
+
+def _broken(path: Path, faults: list[str]) -> CascadeportError:
+    return CascadeportError(
+        "The network does not obey the contract.",
+        where=str(path),
+        faults=faults,
+        next="docs/lowering.md states the contract; change the network or its model card.",
+    )
+
+
+def _opset_faults(model: onnx.ModelProto) -> list[str]:
+    # The same import twice is harmless and seen in the wild; two versions of one domain, or a
+    # domain that is not standard, are two graphs in one.
+    imports = {(each.domain or "ai.onnx", each.version) for each in model.opset_import}
+    standard = sorted(version for domain, version in imports if domain == "ai.onnx")
+    faults = []
+    if len(standard) != 1:
+        found = ", ".join(map(str, standard)) or "none"
+        faults.append(f"it must import one opset of ai.onnx, not: {found}")
+    used = {node.domain or "ai.onnx" for node in model.graph.node}
+    for domain, version in sorted(imports):
+        if domain != "ai.onnx" and domain in used:
+            faults.append(f"it imports the foreign domain {domain} {version}")
+    return faults
+
+
+def _operator_faults(model: onnx.ModelProto, shown: int = 5) -> list[str]:
+    foreign = [node for node in model.graph.node if node.domain not in KNOWN_DOMAINS]
+    faults = [
+        f"node {node.name or node.output[0]} is {node.domain}::{node.op_type}, which only "
+        "runtimes with that extension know"
+        for node in foreign[:shown]
+    ]
+    if len(foreign) > shown:
+        faults.append(f"and {len(foreign) - shown} more foreign nodes")
+    return faults
+
+
+def _initialised(model: onnx.ModelProto) -> set[str]:
+    return {tensor.name for tensor in model.graph.initializer}
+
+
+def _type_of(value: onnx.ValueInfoProto) -> tuple[int, list[int | None]]:
+    tensor = value.type.tensor_type
+    shape = [side.dim_value if side.HasField("dim_value") else None for side in tensor.shape.dim]
+    return tensor.elem_type, shape
+
+
+def _name_of(kind: int) -> str:
+    return str(helper.tensor_dtype_to_string(kind)).split(".")[-1].lower()
+
+
+def _input_faults(given: list[onnx.ValueInfoProto], name: str) -> list[str]:
+    if [value.name for value in given] != [name]:
+        found = ", ".join(repr(value.name) for value in given) or "none"
+        return [f"it must have one input, {name!r}; it has {found}"]
+    kind, shape = _type_of(given[0])
+    if kind not in (FLOAT, UINT8):
+        return [f"input {name!r} is {_name_of(kind)}; float32 or uint8 is wanted"]
+    layout = "(1,3,H,W)" if kind == FLOAT else "(1,H,W,3)"
+    channels = shape[1:2] if kind == FLOAT else shape[3:4]
+    if len(shape) != 4 or shape[0] != 1 or channels != [3] or None in shape or 0 in shape:
+        sides = ",".join("?" if side is None else str(side) for side in shape)
+        return [
+            f"input {name!r} is {_name_of(kind)} ({sides}); a fixed {layout} is wanted for that "
+            "type"
+        ]
+    return []
+
+
+def _output_faults(outputs: dict[str, onnx.ValueInfoProto], boxes: str, labels: str) -> list[str]:
+    faults = []
+    for name in (boxes, labels):
+        if name not in outputs:
+            faults.append(f"output {name!r} is missing; it has {', '.join(map(repr, outputs))}")
+    if faults:
+        return faults
+    kind, shape = _type_of(outputs[boxes])
+    if kind != FLOAT or len(shape) not in (0, 2) or (len(shape) == 2 and shape[1] not in (5, None)):
+        faults.append(f"output {boxes!r} is {_name_of(kind)} {shape}; float32 (n,5) is wanted")
+    kind, shape = _type_of(outputs[labels])
+    if kind not in LABELS or len(shape) > 1:
+        faults.append(
+            f"output {labels!r} is {_name_of(kind)} {shape}; int32 or int64 (n) is wanted"
+        )
+    return faults

@@ -1,0 +1,228 @@
+"""A small hand tool for ONNX graphs: add nodes, replace values, save what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+Array = NDArray[Any]
+
+
+class Graph:
+    """The main graph of a model, with its constants at hand as arrays.
+
+    Attributes:
+        model: The model being edited.
+        nodes: Its nodes, in an order that can be run.
+        constants: Initializers and values of `Constant` nodes by name. Assigning to it adds or
+            replaces an initializer; the arrays of loaded models are made when asked for.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants = Constants()
+        for tensor in model.graph.initializer:
+            self.constants.lazy[tensor.name] = tensor
+        for node in model.graph.node:
+            if node.op_type == "Constant" and node.domain == "" and _tensor_of(node) is not None:
+                self.constants.lazy[node.output[0]] = _tensor_of(node)
+            else:
+                self.nodes.append(node)
+        self._taken = {name for node in model.graph.node for name in node.output}
+        self._taken |= set(self.constants.lazy) | {value.name for value in model.graph.input}
+        self._taken |= {node.name for node in self.nodes}
+
+    def fresh(self, stem: str) -> str:
+        """A name that nothing in the graph has yet."""
+        name, number = stem, 1
+        while name in self._taken:
+            name, number = f"{stem}_{number}", number + 1
+        self._taken.add(name)
+        return name
+
+    def producers(self) -> dict[str, onnx.NodeProto]:
+        """The node that makes each value."""
+        return {name: node for node in self.nodes for name in node.output if name}
+
+    def consumers(self) -> dict[str, list[onnx.NodeProto]]:
+        """The nodes that read each value."""
+        readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                readers.setdefault(name, []).append(node)
+        return readers
+
+    @property
+    def outputs(self) -> list[str]:
+        return [value.name for value in self.model.graph.output]
+
+    def drop_unused(self) -> None:
+        """Removes nodes and constants from which no output can be reached."""
+        wanted = set(self.outputs)
+        kept = []
+        for node in reversed(self.nodes):
+            if wanted & set(node.output):
+                kept.append(node)
+                wanted |= set(node.input) | _read_by_subgraphs(node)
+        self.nodes = kept[::-1]
+        self.constants.keep(wanted)
+
+    def to_model(self) -> onnx.ModelProto:
+        """The model with all edits in it."""
+        graph = self.model.graph
+        del graph.node[:]
+        graph.node.extend(self.nodes)
+        tensors = list(self.constants.tensors())
+        del graph.initializer[:]
+        graph.initializer.extend(tensors)
+        del graph.value_info[:]
+        inputs = [value for value in graph.input if value.name not in self.constants]
+        del graph.input[:]
+        graph.input.extend(inputs)
+        return self.model
+
+
+class Constants:
+    """Arrays by name, made from their tensors only when somebody looks at them."""
+
+    def __init__(self) -> None:
+        self.lazy: dict[str, onnx.TensorProto] = {}
+        self._arrays: dict[str, Array] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.lazy or name in self._arrays
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._arrays:
+            self._arrays[name] = numpy_helper.to_array(self.lazy[name])
+        return self._arrays[name]
+
+    def __setitem__(self, name: str, array: Array) -> None:
+        self.lazy.pop(name, None)
+        self._arrays[name] = array
+
+    def names(self) -> set[str]:
+        return set(self.lazy) | set(self._arrays)
+
+    def size(self, name: str) -> int:
+        """Number of elements, without making the array."""
+        if name in self.lazy:
+            return int(np.prod(self.lazy[name].dims, dtype=np.int64))
+        return int(self._arrays[name].size)
+
+    def keep(self, wanted: Iterable[str]) -> None:
+        """Forgets every name that is not in `wanted`."""
+        chosen = set(wanted)
+        self.lazy = {name: each for name, each in self.lazy.items() if name in chosen}
+        self._arrays = {name: each for name, each in self._arrays.items() if name in chosen}
+
+    def tensors(self) -> Iterable[onnx.TensorProto]:
+        """All constants as named tensors."""
+        for name, tensor in self.lazy.items():
+            tensor.name = name
+            yield tensor
+        for name, array in self._arrays.items():
+            if name not in self.lazy:
+                yield numpy_helper.from_array(np.ascontiguousarray(array), name)
+
+
+class Builder:
+    """Collects the nodes that replace one node; names start with that node's name."""
+
+    def __init__(self, graph: Graph, prefix: str) -> None:
+        self.graph = graph
+        self.prefix = prefix
+        self.nodes: list[onnx.NodeProto] = []
+
+    def op(
+        self,
+        op_type: str,
+        inputs: Sequence[str],
+        *,
+        outputs: Sequence[str] = (),
+        domain: str = "",
+        **attributes: Any,
+    ) -> str:
+        """Adds a node and returns the name of its (first) output."""
+        name = self.graph.fresh(f"{self.prefix}/{op_type}")
+        made = list(outputs) or [f"{name}:0"]
+        self.nodes.append(
+            helper.make_node(op_type, list(inputs), made, name=name, domain=domain, **attributes)
+        )
+        return made[0]
+
+    def const(self, value: Any, dtype: Any = np.float32, stem: str = "constant") -> str:
+        """Adds a constant and returns its name."""
+        name = self.graph.fresh(f"{self.prefix}/{stem}")
+        self.graph.constants[name] = np.asarray(value, dtype=dtype)
+        return name
+
+    def ints(self, *values: int) -> str:
+        """Adds an int64 vector, the type of shapes, axes and indices."""
+        return self.const(values, np.int64)
+
+    def slice(self, value: str, axis: int, start: int, stop: int) -> str:
+        """`value[start:stop]` along one axis."""
+        return self.op("Slice", [value, *(self.ints(n) for n in (start, stop, axis))])
+
+    def reshape(self, value: str, *shape: int, output: str = "") -> str:
+        """`value` in another shape; 0 keeps a side, -1 is the rest."""
+        return self.op("Reshape", [value, self.ints(*shape)], outputs=[output] if output else ())
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+    """An attribute's value as Python says it (lists of numbers, str), or `default`."""
+    for each in node.attribute:
+        if each.name == name:
+            value = helper.get_attribute_value(each)
+            return value.decode() if isinstance(value, bytes) else value
+    return default
+
+
+def load(path: Path) -> onnx.ModelProto:
+    """Reads a model; a file that is none is a CascadeportError."""
+    from ..errors import CascadeportError
+
+    if not path.is_file():
+        raise CascadeportError("There is no such ONNX file.", where=str(path))
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # protobuf raises its own types, none of them documented
+        raise CascadeportError(
+            f"This is no ONNX file, or a truncated one ({path.stat().st_size:,} bytes).",
+            where=str(path),
+            next="Write it again.",
+        ) from error
+    if not model.graph.node:
+        raise CascadeportError("This ONNX file holds no network.", where=str(path))
+    return model
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Writes a model whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    onnx.save(model, str(temporary))
+    temporary.replace(path)
+
+
+def _tensor_of(node: onnx.NodeProto) -> Any:
+    for each in node.attribute:
+        if each.name == "value":
+            return each.t
+    return None
+
+
+def _read_by_subgraphs(node: onnx.NodeProto) -> set[str]:
+    names: set[str] = set()
+    for each in node.attribute:
+        for graph in ([each.g] if each.HasField("g") else []) + list(each.graphs):
+            for inner in graph.node:
+                names |= set(inner.input) | _read_by_subgraphs(inner)
+    return names

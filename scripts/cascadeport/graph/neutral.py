@@ -1,0 +1,204 @@
+"""The neutral graph: standard ONNX of opset 11 and four operators where runtimes differ.
+
+The four operators are registered as real ONNX operators of the domain `cascadeport`, so ONNX's
+own checker validates a neutral graph and ONNX's own shape inference runs through it.
+
+    DeformConv     x (1,C,H,W), weight (O,C/groups,kh,kw), offset (1,2*deform_groups*kh*kw,Ho,Wo)
+                   ordered y0,x0,y1,x1,..., optional bias (O) -> y (1,O,Ho,Wo)
+    RoiExtractor   P features (1,C,Hp,Wp), rois (N,5: picture,x0,y0,x1,y1) -> (N,C,h,w)
+    ProposalNMS    boxes (N,4), scores (N), level ids (N) -> proposals (n,5) by falling score
+    MultiClassNMS  boxes (N,4) or (N,4*C), scores (N,C) -> dets (n,5) by falling score, labels (n)
+
+Boxes are x0,y0,x1,y1 in pixels of the network's picture. NMS removes a box whose overlap
+(intersection over union) with a better one of its group is *greater* than the threshold;
+a score must be *greater* than the score threshold. RoiExtractor pools a RoI of area A from
+level floor(log2(sqrt(A) / finest_scale + 1e-6)), clipped to the levels there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import TypeProto, defs, helper
+
+from ..errors import CascadeportError
+from .editing import load
+
+DOMAIN = "cascadeport"
+VERSION = 1
+OPSET = 11
+OPERATORS = ("DeformConv", "RoiExtractor", "ProposalNMS", "MultiClassNMS")
+
+Shape = list[int | str | None]
+
+
+def load_neutral(path: Path) -> onnx.ModelProto:
+    """Reads and checks a neutral graph.
+
+    Raises:
+        CascadeportError: The file is no ONNX, imports other opsets, has an operator that no
+            lowering knows (named, with its node), or breaks ONNX's own rules.
+    """
+    model = load(path)
+    imports = sorted((each.domain, each.version) for each in model.opset_import)
+    if imports != [("", OPSET), (DOMAIN, VERSION)]:
+        found = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in imports)
+        raise CascadeportError(
+            f"A neutral graph imports ai.onnx {OPSET} and {DOMAIN} {VERSION}; this one imports "
+            f"{found}.",
+            where=str(path),
+            next="Export the model again, with this release's exporter.",
+        )
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx", DOMAIN):
+            raise unknown_operator(node, path)
+        if node.domain == DOMAIN and node.op_type not in OPERATORS:
+            raise unknown_operator(node, path)
+        if node.domain != DOMAIN and not defs.has(node.op_type, max_inclusive_version=OPSET):
+            raise unknown_operator(node, path)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise CascadeportError(
+            f"The neutral graph breaks ONNX's rules: {str(error).splitlines()[0]}",
+            where=str(path),
+            next="Export the model again.",
+        ) from error
+    return model
+
+
+def unknown_operator(node: onnx.NodeProto, path: Path) -> CascadeportError:
+    """The error for an operator that no lowering knows."""
+    domain = f"{node.domain}::" if node.domain else ""
+    return CascadeportError(
+        f"The graph asks for {domain}{node.op_type}, an operator that no lowering knows.",
+        where=f"{path}, node {node.name or node.output[0]}",
+        next="Change the model's config; deformable convolution v1, RoIAlign and NMS are known.",
+    )
+
+
+# --- the operators' schemas ---------------------------------------------------------------------
+
+
+def _parameter(name: str, type_name: str, option: str = "Single") -> defs.OpSchema.FormalParameter:
+    return defs.OpSchema.FormalParameter(
+        name, type_name, param_option=getattr(defs.OpSchema.FormalParameterOption, option)
+    )
+
+
+def _required(name: str, kind: str) -> defs.OpSchema.Attribute:
+    return defs.OpSchema.Attribute(name, getattr(defs.OpSchema.AttrType, kind), name)
+
+
+def _optional(name: str, value: int) -> defs.OpSchema.Attribute:
+    return defs.OpSchema.Attribute(name, helper.make_attribute(name, value), name)
+
+
+def _shape(context: Any, index: int) -> Shape | None:
+    kind = context.get_input_type(index)
+    if kind is None or not kind.tensor_type.HasField("shape"):
+        return None
+    return [
+        each.dim_value if each.HasField("dim_value") else (each.dim_param or None)
+        for each in kind.tensor_type.shape.dim
+    ]
+
+
+def _output(context: Any, index: int, elem: int, shape: Shape) -> None:
+    made: TypeProto = helper.make_tensor_type_proto(elem, shape)
+    context.set_output_type(index, made)
+
+
+def _infer_deform_conv(context: Any) -> None:
+    weight, offset = _shape(context, 1), _shape(context, 2)
+    if weight and offset:
+        _output(context, 0, onnx.TensorProto.FLOAT, [1, weight[0], offset[2], offset[3]])
+
+
+def _infer_roi_extractor(context: Any) -> None:
+    feature, rois = _shape(context, 0), _shape(context, context.get_num_inputs() - 1)
+    size = list(context.get_attribute("output_size").ints)
+    channels = feature[1] if feature else None
+    count = rois[0] if rois else None
+    _output(context, 0, onnx.TensorProto.FLOAT, [count, channels, *size])
+
+
+def _infer_proposal_nms(context: Any) -> None:
+    _output(context, 0, onnx.TensorProto.FLOAT, ["proposals", 5])
+
+
+def _infer_multi_class_nms(context: Any) -> None:
+    _output(context, 0, onnx.TensorProto.FLOAT, ["detections", 5])
+    _output(context, 1, onnx.TensorProto.INT64, ["detections"])
+
+
+def _register(
+    name: str,
+    infer: Callable[[Any], None],
+    inputs: list[tuple[str, str, str]],
+    outputs: list[tuple[str, str]],
+    attributes: list[defs.OpSchema.Attribute],
+) -> None:
+    schema = defs.OpSchema(
+        name,
+        DOMAIN,
+        VERSION,
+        doc="See the module that registers it.",
+        inputs=[_parameter(*each) for each in inputs],
+        outputs=[_parameter(*each) for each in outputs],
+        attributes=attributes,
+    )
+    schema.set_type_and_shape_inference_function(infer)
+    defs.register_schema(schema)
+
+
+_FLOAT, _INT = "tensor(float)", "tensor(int64)"
+
+if not defs.has("DeformConv", domain=DOMAIN):
+    _register(
+        "DeformConv",
+        _infer_deform_conv,
+        [
+            ("x", _FLOAT, "Single"),
+            ("weight", _FLOAT, "Single"),
+            ("offset", _FLOAT, "Single"),
+            ("bias", _FLOAT, "Optional"),
+        ],
+        [("y", _FLOAT)],
+        [_required(name, "INTS") for name in ("strides", "pads", "dilations")]
+        + [_optional("groups", 1), _optional("deform_groups", 1)],
+    )
+    _register(
+        "RoiExtractor",
+        _infer_roi_extractor,
+        [("features_and_rois", _FLOAT, "Variadic")],
+        [("crops", _FLOAT)],
+        [
+            _required("output_size", "INTS"),
+            _required("spatial_scales", "FLOATS"),
+            _required("finest_scale", "INT"),
+            _required("sampling_ratio", "INT"),
+            _required("aligned", "INT"),
+        ],
+    )
+    _register(
+        "ProposalNMS",
+        _infer_proposal_nms,
+        [("boxes", _FLOAT, "Single"), ("scores", _FLOAT, "Single"), ("levels", _INT, "Single")],
+        [("proposals", _FLOAT)],
+        [_required("iou_threshold", "FLOAT"), _required("max_detections", "INT")],
+    )
+    _register(
+        "MultiClassNMS",
+        _infer_multi_class_nms,
+        [("boxes", _FLOAT, "Single"), ("scores", _FLOAT, "Single")],
+        [("dets", _FLOAT), ("labels", _INT)],
+        [
+            _required("score_threshold", "FLOAT"),
+            _required("iou_threshold", "FLOAT"),
+            _required("max_detections", "INT"),
+        ],
+    )

@@ -1,0 +1,40 @@
+"""Lowering for today's onnxruntime: opset 19, where deformable convolution is an operator.
+
+Not 22 or later: onnxruntime 1.32.0 has no RoiAlign of that opset.
+"""
+
+from __future__ import annotations
+
+import onnx
+from onnx import version_converter
+
+from .deform import deform_conv_19
+from .editing import Graph
+from .neutral import DOMAIN
+from .nms import multi_class_nms, proposal_nms
+from .passes import fold_batch_norms, fold_constants
+from .rewriting import rewrite
+from .roi import roi_extractor
+
+OPSET = 19
+
+
+def lower(graph: Graph) -> onnx.ModelProto:
+    """The neutral graph in operators of opset 19."""
+    fold_constants(graph)
+    fold_batch_norms(graph)
+    rewrite(graph, {"ProposalNMS": proposal_nms, "MultiClassNMS": multi_class_nms})
+    # The converter knows what changed between the opsets; the nodes of the neutral domain pass
+    # through it and become operators of the new opset afterwards.
+    lifted = Graph(version_converter.convert_version(graph.to_model(), OPSET))
+    rewrite(lifted, {"DeformConv": deform_conv_19, "RoiExtractor": roi_extractor(OPSET)})
+    model = lifted.to_model()
+    set_opset(model, OPSET)
+    return model
+
+
+def set_opset(model: onnx.ModelProto, version: int) -> None:
+    """Leaves one opset import: ai.onnx of this version."""
+    assert not any(node.domain == DOMAIN for node in model.graph.node)
+    del model.opset_import[:]
+    model.opset_import.append(onnx.helper.make_opsetid("", version))

@@ -1,0 +1,146 @@
+"""What every lowering does first: fold what is constant, drop what is unused."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime  # type: ignore[import-untyped]
+from onnx import helper
+
+from .editing import Builder, Graph, attribute
+from .neutral import DOMAIN
+
+#: Larger results stay computed: a constant must not outgrow what it is made from.
+MAX_FOLDED = 1 << 20
+#: Convolutions whose batch norm can be folded, and the index of their bias.
+CONVOLUTIONS = {("", "Conv"): 2, (DOMAIN, "DeformConv"): 3}
+
+
+def shapes(graph: Graph) -> dict[str, list[int | None]]:
+    """The inferred shape of each value; a side that depends on the picture is None.
+
+    Shape inference needs no weights, so it works on a copy without them.
+    """
+    skeleton = onnx.ModelProto()
+    skeleton.CopyFrom(_bare(graph))
+    inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+    found: dict[str, list[int | None]] = {}
+    for value in [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]:
+        if value.type.tensor_type.HasField("shape"):
+            found[value.name] = [
+                side.dim_value if side.HasField("dim_value") else None
+                for side in value.type.tensor_type.shape.dim
+            ]
+    return found
+
+
+def fold_constants(graph: Graph) -> None:
+    """Computes, once, every node that does not depend on the picture."""
+    while True:
+        _fold_shapes(graph)
+        known = graph.constants.names()
+        constant: list[onnx.NodeProto] = []
+        for node in graph.nodes:
+            inputs = [name for name in node.input if name]
+            if node.domain == "" and inputs and all(name in known for name in inputs):
+                constant.append(node)
+                known |= set(node.output)
+        results = _run(graph, constant)
+        if not results:
+            return
+        for name, array in results.items():
+            graph.constants[name] = array
+        graph.nodes = [node for node in graph.nodes if not set(node.output) <= set(results)]
+        graph.drop_unused()
+
+
+def fold_batch_norms(graph: Graph) -> None:
+    """Puts batch norms into the weights and biases of the convolutions before them."""
+    producers, consumers = graph.producers(), graph.consumers()
+    for norm in [node for node in graph.nodes if node.op_type == "BatchNormalization"]:
+        conv = producers.get(norm.input[0])
+        if conv is None or (conv.domain, conv.op_type) not in CONVOLUTIONS:
+            continue
+        if len(consumers[conv.output[0]]) > 1 or conv.output[0] in graph.outputs:
+            continue
+        gamma, beta, mean, variance = (graph.constants[n].astype("f8") for n in norm.input[1:5])
+        factor = gamma / np.sqrt(variance + attribute(norm, "epsilon", 1e-5))
+        index = CONVOLUTIONS[conv.domain, conv.op_type]
+        bias = graph.constants[conv.input[index]] if len(conv.input) > index else 0.0
+        weight = graph.constants[conv.input[1]] * factor.reshape(-1, 1, 1, 1)
+        build = Builder(graph, conv.name)
+        inputs = [
+            *conv.input[:1],
+            build.const(weight, stem="weight"),
+            *conv.input[2:index],
+            build.const(beta + (bias - mean) * factor, stem="bias"),
+        ]
+        del conv.input[:]
+        conv.input.extend(inputs)
+        conv.output[0] = norm.output[0]
+        graph.nodes.remove(norm)
+    graph.drop_unused()
+
+
+def _fold_shapes(graph: Graph) -> None:
+    """Replaces `Shape` of values whose shape is known."""
+    if not any(node.op_type == "Shape" for node in graph.nodes):
+        return
+    known = shapes(graph)
+    kept = []
+    for node in graph.nodes:
+        shape = known.get(node.input[0]) if node.op_type == "Shape" and not node.domain else None
+        if shape is None or None in shape:
+            kept.append(node)
+        else:
+            graph.constants[node.output[0]] = np.array(shape, dtype=np.int64)
+    graph.nodes = kept
+
+
+def _run(graph: Graph, nodes: list[onnx.NodeProto]) -> dict[str, np.ndarray]:
+    """The results of nodes that read only constants and each other, less the large ones."""
+    if not nodes:
+        return {}
+    made = [name for node in nodes for name in node.output if name]
+    inputs = {name for node in nodes for name in node.input if name} - set(made)
+    part = helper.make_graph(
+        nodes, "constants", [], [helper.make_empty_tensor_value_info(name) for name in made]
+    )
+    part.initializer.extend(
+        onnx.numpy_helper.from_array(np.ascontiguousarray(graph.constants[name]), name)
+        for name in sorted(inputs)
+    )
+    imports = [each for each in graph.model.opset_import if each.domain == ""]
+    model = helper.make_model(part, opset_imports=imports, ir_version=graph.model.ir_version)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    results = dict(zip(made, session.run(made, {}), strict=True))
+    return {name: array for name, array in results.items() if array.size <= MAX_FOLDED}
+
+
+def _bare(graph: Graph) -> onnx.ModelProto:
+    """The graph as a model in which large constants are mere inputs."""
+    bare = onnx.ModelProto()
+    bare.ir_version = graph.model.ir_version
+    bare.opset_import.extend(graph.model.opset_import)
+    bare.graph.name = graph.model.graph.name
+    bare.graph.node.extend(graph.nodes)
+    bare.graph.input.extend(graph.model.graph.input)
+    bare.graph.output.extend(graph.model.graph.output)
+    for name in graph.constants.names():
+        if graph.constants.size(name) <= 1024:
+            array = graph.constants[name]
+            bare.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+        else:
+            tensor = graph.constants.lazy.get(name)
+            dims = tensor.dims if tensor is not None else graph.constants[name].shape
+            kind = (
+                tensor.data_type
+                if tensor is not None
+                else helper.np_dtype_to_tensor_dtype(graph.constants[name].dtype)
+            )
+            bare.graph.input.append(helper.make_tensor_value_info(name, kind, list(dims)))
+    return bare

@@ -1,0 +1,44 @@
+"""Replaces neutral operators by what a runtime has: one rule per operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import onnx
+
+from ..errors import CascadeportError
+from .editing import Builder, Graph
+from .neutral import DOMAIN
+from .passes import shapes
+
+#: Known sides of a value's shape; None for a side that depends on the picture.
+Shapes = Mapping[str, list[int | None]]
+#: Adds the nodes that compute the outputs of a neutral node, under the same names.
+Rule = Callable[[Builder, onnx.NodeProto, Shapes], None]
+
+
+def rewrite(graph: Graph, rules: Mapping[str, Rule]) -> None:
+    """Replaces every neutral node that has a rule; the others stay."""
+    known = shapes(graph)
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.nodes:
+        if node.domain == DOMAIN and node.op_type in rules:
+            build = Builder(graph, node.name)
+            rules[node.op_type](build, node, known)
+            nodes.extend(build.nodes)
+        else:
+            nodes.append(node)
+    graph.nodes = nodes
+    graph.drop_unused()
+
+
+def static(known: Shapes, name: str, node: onnx.NodeProto) -> list[int]:
+    """The shape of a value all of whose sides must be known."""
+    shape = known.get(name)
+    if shape is None or None in shape:
+        raise CascadeportError(
+            f"The shape of {name} is not known before the network runs: {shape}.",
+            where=f"node {node.name}",
+            next="Export the model with a fixed height and width.",
+        )
+    return [side for side in shape if side is not None]
