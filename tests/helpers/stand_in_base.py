@@ -27,7 +27,10 @@ _SKIPPED = re.compile(
     r"|\.(a|pyc)$"
 )
 # Wheels with C++ inside expect these from the system.
-_WHEELS_NEED = ("libstdc++.so.6", "libgcc_s.so.1", "libz.so.1")
+_WHEELS_NEED = (
+    "libstdc++.so.6 libgcc_s.so.1 libz.so.1 libm.so.6 libpthread.so.0 libdl.so.2 librt.so.1 "
+    "libutil.so.1 libresolv.so.2"
+)
 
 
 def interpreter(version: str) -> Path | None:
@@ -110,7 +113,7 @@ def _libraries(programs: Iterable[Path]) -> list[Path]:
     ).stdout
     found = set(re.findall(r"=> (/\S+)", listed))
     cache = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
-    for name in _WHEELS_NEED:
+    for name in _WHEELS_NEED.split():
         match = re.search(rf"{re.escape(name)} .*=> (\S+)", cache)
         if match:
             found.add(match.group(1))

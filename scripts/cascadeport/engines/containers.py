@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
-from cascadeport.engines import Event, Mount, Task, compose, faults, hosts, sweep
+from cascadeport.engines import Event, Task, compose, faults, hosts, sweep
 from cascadeport.engines.local import parse_event
 from cascadeport.engines.transport import Archive, Bind, Transport
 from cascadeport.errors import CascadeportError
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _KILLED = 128 + 9
 # Below this path the image brings its own: the code, and the packages that it needs.
 _OF_THE_IMAGE = PurePosixPath("/opt")
+# Where a job's files are in every image.
+_JOB = ("/model", "/data", "/out")
 
 
 def check_devices(service: compose.Service) -> None:
@@ -63,7 +65,7 @@ def run(
     failed = True
     try:
         mounts = [m for m in task.mounts if _OF_THE_IMAGE not in PurePosixPath(m.target).parents]
-        request = create_request(service, task, folder, user, mounts)
+        request = create_request(service, task, folder, user)
         request["mounts"] += transport.bring(mounts)
         container = client.containers.create(
             image, list(task.argv), detach=True, labels=sweep.labels(run_id), **request
@@ -86,22 +88,21 @@ def create_request(
     task: Task,
     folder: Path,
     user: tuple[int, int],
-    mounts: list[Mount],
 ) -> dict[str, Any]:
     """What the engine is asked for: the declaration, and the task's own environment.
 
-    A declared mount that one of the task's mounts fills gives way to it.
+    The job's own mounts are declared for those who run `docker compose` by hand; a task brings its
+    own in their place.
     """
     from docker.types import Mount as DockerMount
 
     request = compose.create_arguments(service)
     request["user"] = f"{user[0]}:{user[1]}"
     request["environment"] = {**request.get("environment", {}), **task.env}
-    filled = {mount.target for mount in mounts}
     request["mounts"] = [
         DockerMount(target=target, source=source, type="bind", read_only=mode == "ro")
         for source, target, mode in compose.binds(service, folder)
-        if target not in filled
+        if not target.startswith(_JOB)
     ]
     return request
 
