@@ -1,0 +1,97 @@
+"""What evaluation leaves: evaluation.json (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cascadeport.errors import CascadeportError
+
+FORMAT = 1
+STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+"""The 12 numbers by the names of COCO's detection leaderboard, in the COCO API's order."""
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Evaluator(_Frozen):
+    """The program that computed the numbers."""
+
+    name: str
+    version: str
+
+
+class CategoryAp(_Frozen):
+    """One category: AP over IoU 0.50:0.95, AP at IoU 0.50, and the objects that count.
+
+    `annotations` leaves crowds out; without any, `ap` and `ap50` are None.
+    """
+
+    id: int
+    name: str
+    ap: _Finite | None
+    ap50: _Finite | None
+    annotations: int
+
+
+class Curves(_Frozen):
+    """Precision at 101 recalls, for one IoU threshold, all areas and 100 detections a picture.
+
+    `all` is the mean over the categories that have objects, None where no category has any.
+    `per_category` has those categories only, by id.
+    """
+
+    recall: list[_Finite]
+    all: list[_Finite] | None
+    per_category: dict[int, list[_Finite]]
+
+
+class Evaluation(_Frozen):
+    """The accuracy of a pass. A number that does not exist is None."""
+
+    format: Literal[1] = 1
+    evaluator: Evaluator
+    images: int
+    detections: int
+    stats: dict[str, _Finite | None]
+    per_category: list[CategoryAp]
+    pr_curves: dict[Literal["iou50", "iou75"], Curves]
+
+
+def write(evaluation: Evaluation, path: Path) -> None:
+    """Writes evaluation.json; equal evaluations give equal bytes."""
+    text = json.dumps(evaluation.model_dump(mode="json"), ensure_ascii=False, indent=None)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> Evaluation:
+    """Reads evaluation.json.
+
+    Raises:
+        CascadeportError: It cannot be read, or another version of this program wrote it.
+    """
+    remedy = "Evaluate again: remove the folder 'evaluate' and run the same command."
+    try:
+        return Evaluation.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise CascadeportError(
+            f"The evaluation cannot be read: {error.strerror}.", where=str(path), next=remedy
+        ) from error
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}"
+            for fault in error.errors(include_url=False)[:10]
+        ]
+        raise CascadeportError(
+            "The evaluation is not in the format of this version.",
+            where=str(path),
+            faults=faults,
+            next=remedy,
+        ) from None
