@@ -1,0 +1,47 @@
+"""How far a fetch is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Progress = Callable[[int, int, str], None]
+"""Told (bytes done, bytes in all or 0 where nobody knows, what is moved)."""
+
+_MB = 1_000_000
+_STEP = 1 << 20
+
+
+def megabytes(update: Callable[[int, int, str], None]) -> Progress:
+    """Makes a Progress of a reporter that counts things: it counts megabytes."""
+
+    def report(done: int, total: int, phase: str) -> None:
+        known = -(-total // _MB) if total else done // _MB + 1
+        finished = total and done >= total
+        update(known if finished else done // _MB, known, f"{phase}, MB")
+
+    return report
+
+
+class Meter:
+    """Passes on progress at every megabyte and at the end, not at every block.
+
+    Args:
+        progress: Whom to tell; None: nobody.
+        phase: What is moved.
+        total: Bytes in all; 0 where nobody knows.
+    """
+
+    def __init__(self, progress: Progress | None, phase: str, total: int) -> None:
+        self._progress = progress
+        self._phase = phase
+        self._told = -_STEP
+        self.total = total
+
+    def update(self, done: int) -> None:
+        """Says how many bytes there are."""
+        if self._progress is None:
+            return
+        moved = done - self._told
+        if moved >= _STEP or moved < 0 or (self.total and done >= self.total):
+            self._told = done
+            self._progress(done, self.total, self._phase)
