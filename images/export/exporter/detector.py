@@ -66,8 +66,11 @@ class Detector(nn.Module):
         self.sizes = [
             (-(-shape[0] // stride[1]), -(-shape[1] // stride[0])) for stride in generator.strides
         ]
+        # The anchors of a cell and the cells' places, not their sum: a third of the bytes on disk.
         for level, anchors in enumerate(generator.grid_anchors(self.sizes, device="cpu")):
-            self.register_buffer("anchors_%d" % level, anchors)
+            base = generator.base_anchors[level]
+            self.register_buffer("base_%d" % level, base[None])
+            self.register_buffer("cells_%d" % level, anchors[:: len(base), None] - base[:1, None])
 
     def forward(self, picture):
         with deform_conv_as(neutral_deform_conv2d), nearest_by_two():
@@ -82,7 +85,8 @@ class Detector(nn.Module):
             assert tuple(int(n) for n in cls.shape[-2:]) == self.sizes[level]
             cls = cls.permute(0, 2, 3, 1).reshape(-1).sigmoid()
             reg = reg.permute(0, 2, 3, 1).reshape(-1, 4)
-            anchor = getattr(self, "anchors_%d" % level)
+            anchor = getattr(self, "cells_%d" % level) + getattr(self, "base_%d" % level)
+            anchor = anchor.reshape(-1, 4)
             count = anchor.size(0)
             if 0 < cfg.nms_pre < count:
                 count = cfg.nms_pre

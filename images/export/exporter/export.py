@@ -32,7 +32,8 @@ def export(model, picture, path):
             dynamic_axes={"boxes": {0: "detections"}, "labels": {0: "detections"}},
             opset_version=OPSET,
             custom_opsets={DOMAIN: VERSION},
-            do_constant_folding=True,
+            # Lowerings fold constants; here it would only triple the anchors' bytes on disk.
+            do_constant_folding=False,
             keep_initializers_as_inputs=False,
             enable_onnx_checker=False,  # torch's checker does not know the neutral operators
         )
