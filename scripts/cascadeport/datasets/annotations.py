@@ -178,6 +178,7 @@ def _name_fault(name: str) -> str:
 
 
 def _categories(records: list[Any], findings: Findings) -> list[Category]:
+    """Categories. Those with other faults are kept, so that annotations find them."""
     categories = []
     seen: set[int] = set()
     names: set[str] = set()
@@ -188,8 +189,8 @@ def _categories(records: list[Any], findings: Findings) -> list[Category]:
         name = record.get("name")
         if not isinstance(name, str) or not name:
             findings.fault(f"categories[{index}] (id {number})", "name is missing")
-            continue
-        if name in names:
+            name = ""
+        elif name in names:
             findings.warn("{n} categories share their name with another", f"'{name}'")
         names.add(name)
         categories.append(Category(number, name))

@@ -58,7 +58,15 @@ class Coco(Strict):
     title: str = Field(min_length=1)
     pictures: str = PICTURES
     annotations: str = ANNOTATIONS
-    archives: Annotated[tuple[Archive, ...], BeforeValidator(_as_tuple)] = Field(min_length=1)
+    archives: Annotated[tuple[Archive, ...], BeforeValidator(_as_tuple)]
+
+    @field_validator("archives")
+    @classmethod
+    def _something(cls, value: tuple[Archive, ...]) -> tuple[Archive, ...]:
+        # A length in the field itself would be told again with every fault of an archive.
+        if not value:
+            raise ValueError("there must be one at least")
+        return value
 
     @field_validator("pictures", "annotations")
     @classmethod
