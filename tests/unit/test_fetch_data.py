@@ -38,7 +38,7 @@ LABELS = zipped({"annotations/instances_val2017.json": json.dumps(ANNOTATIONS).e
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with web_server.running() as running:
         yield running
 
