@@ -1,14 +1,82 @@
-"""What an Ascend host says of itself before a container starts."""
+"""What an Ascend host has: driver, device nodes, the vendor's packages, or their stand-ins."""
 
 from __future__ import annotations
 
 import contextlib
+import platform
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from cascadeport.options import Options
+from cascadeport.options import REPOSITORY, Options
+from cascadeport.schema import Strict, read_toml, validate
 
 NODE = Path("/dev/davinci0")
+DRIVER = Path("/usr/local/Ascend/driver")
+_CANN = REPOSITORY / "images" / "ascend" / "cann.toml"
+SUMS = "SHA256SUMS"
+
+
+class Cann(Strict):
+    """The CANN release of the images: images/ascend/cann.toml."""
+
+    version: str
+    driver_at_least: list[str]
+    source: str
+    packages: list[str]
+    wheel: str
+
+
+def cann() -> Cann:
+    """Reads images/ascend/cann.toml."""
+    return validate(Cann, read_toml(_CANN, "CANN release"), where=str(_CANN), what="CANN release")
+
+
+def folder(variables: Mapping[str, str]) -> Path:
+    """Where the vendor's packages, or the simulator's stand-ins, lie."""
+    return REPOSITORY / variables.get("CANN", "images/ascend/cann")
+
+
+def missing_packages(variables: Mapping[str, str]) -> list[str]:
+    """The files of the vendor's that are not in place or not recorded with a checksum."""
+    release = cann()
+    arch = platform.machine()
+    place = folder(variables)
+    found = []
+    sums = place / SUMS
+    recorded = sums.read_text(encoding="utf-8") if sums.exists() else ""
+    for pattern in (*release.packages, release.wheel):
+        name = pattern.format(arch=arch)
+        files = sorted(place.glob(name))
+        if not files:
+            found.append(name)
+        elif recorded and files[0].name not in recorded:
+            found.append(f"{files[0].name} in {SUMS}")
+    if not recorded:
+        found.append(SUMS)
+    return found
+
+
+def version_info(path: Path) -> dict[str, str]:
+    """The keys of a version.info file of driver, firmware or CANN."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return dict(line.strip().split("=", 1) for line in lines if "=" in line)
+
+
+def release(version: str) -> tuple[int, int, int]:
+    """A driver's release in order: 21.0.4 < 22.0.RC2 < 22.0 < 22.0.2."""
+    found = re.findall(r"(rc)?(\d+)", version.lower())
+    # A release candidate comes before its release.
+    numbers = [int(number) - 1000 if candidate else int(number) for candidate, number in found]
+    first, second, third = (*numbers, 0, 0, 0)[:3]
+    return first, second, third
+
+
+def driver_wanted(version: str) -> str:
+    """The oldest driver that will do, in the series of numbers that a driver's version is of."""
+    wanted = sorted(cann().driver_at_least, key=release)
+    # Ascend HDK's series began at 21, far above CANN's own.
+    return wanted[-1] if release(version)[0] > 20 else wanted[0]
 
 
 def variables(options: Options, environ: Mapping[str, str]) -> dict[str, str]:

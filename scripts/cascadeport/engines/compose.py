@@ -96,7 +96,6 @@ class Service(Strict):
 
 
 class _File(Strict):
-    name: str | None = None
     services: dict[str, Service]
 
 
@@ -111,6 +110,15 @@ def load(path: Path, variables: Mapping[str, str]) -> dict[str, Service]:
         CascadeportError: The file is missing, no YAML, asks for a variable that is not set, or has
             keys that are not known here.
     """
+    services = {}
+    for name, service in _read(path).items():
+        services[name] = _fill(_extended(service, path), variables, path)
+    # A base that others extend (another file's, mostly) is no service of its own.
+    values = {"services": {k: v for k, v in services.items() if "image" in v}}
+    return validate(_File, values, where=str(path), what="compose file").services
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -119,12 +127,47 @@ def load(path: Path, variables: Mapping[str, str]) -> dict[str, Service]:
         raise CascadeportError(
             f"The compose file is not valid YAML: {' '.join(str(error).split())}.", where=str(path)
         ) from error
-    if not isinstance(values, dict):
-        raise CascadeportError("The compose file has no services.", where=str(path))
-    # Extensions (x-…) only hold anchors: YAML has already put their content in place.
-    plain = {key: value for key, value in values.items() if not str(key).startswith("x-")}
-    filled = _fill(plain, variables, path)
-    return validate(_File, filled, where=str(path), what="compose file").services
+    unknown = set(values or {}) - {"name", "services"}
+    if not isinstance(values, dict) or not isinstance(values.get("services"), dict) or unknown:
+        raise CascadeportError(
+            "The compose file must have services, and nothing else is known here.",
+            where=f"{path}: {', '.join(sorted(unknown))}" if unknown else str(path),
+        )
+    found: dict[str, Any] = values["services"]
+    return found
+
+
+def _extended(service: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Puts what a service extends under it, as compose does."""
+    own = dict(service)
+    extends = own.pop("extends", None)
+    if extends is None:
+        return own
+    if isinstance(extends, str):
+        extends = {"service": extends}
+    file = path.parent / extends.get("file", path.name)
+    services = _read(file)
+    if extends["service"] not in services:
+        raise CascadeportError(
+            f"There is no service {extends['service']} to extend.", where=f"{path}: {file.name}"
+        )
+    merged: dict[str, Any] = _merge(_extended(services[extends["service"]], file), own)
+    return merged
+
+
+def _merge(below: Any, above: Any, key: str = "") -> Any:
+    """Mappings are joined, lists follow each other; a command is replaced."""
+    if isinstance(below, dict) and isinstance(above, dict):
+        joined = {**below, **above}
+        return {
+            name: _merge(below[name], above[name], name)
+            if name in below and name in above
+            else value
+            for name, value in joined.items()
+        }
+    if isinstance(below, list) and isinstance(above, list) and key != "command":
+        return [*below, *(item for item in above if item not in below)]
+    return above
 
 
 _VARIABLE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)(?:(:?[-?])([^}]*))?\})")

@@ -117,7 +117,7 @@ def no_device(node: str, address: str) -> CascadeportError:
     else:
         remedy = "See whether the driver of the device is loaded on that host."
     return CascadeportError(
-        f"The device node {node} is missing, or may not be handed to a container.",
+        f"The device {node} is missing, or may not be handed to a container.",
         where=address,
         next=remedy,
     )

@@ -1,0 +1,64 @@
+"""Holds the host's driver against what this image's CANN says it needs.
+
+CANN's version.info files name the oldest parts of the driver that they work with
+(`required_driver_ascendhal_version=4.0.0`); the driver's version.info names what it has
+(`ascendhal_version=…`). An older driver would fail much later, with error 507033.
+"""
+
+import glob
+import json
+import re
+import sys
+
+ASCEND = "/usr/local/Ascend"
+DRIVER = ASCEND + "/driver/version.info"
+REQUIRED = re.compile(r"required_driver_(\w+)_version$")
+
+
+def read(path):
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        return dict(line.strip().split("=", 1) for line in lines if "=" in line)
+
+
+def numbers(version):
+    return [int(part) for part in re.findall(r"\d+", version)]
+
+
+def fail(what, where):
+    print(
+        json.dumps(
+            {
+                "event": "error",
+                "what": what,
+                "where": where,
+                "next": "Install the driver and firmware that belong to this CANN release on the "
+                "host; `cascadeport doctor` shows both versions.",
+            }
+        ),
+        flush=True,
+    )
+    sys.exit(2)
+
+
+def main():
+    try:
+        driver = read(DRIVER)
+    except OSError as error:
+        fail("The host's driver is not in the container: {}.".format(error.strerror), DRIVER)
+    for path in sorted(glob.glob(ASCEND + "/*/latest/**/version.info", recursive=True)):
+        for key, wanted in sorted(read(path).items()):
+            match = REQUIRED.match(key)
+            if match is None:
+                continue
+            have = driver.get(match.group(1) + "_version")
+            if have is not None and numbers(have) < numbers(wanted):
+                fail(
+                    "The host's driver {} is older than CANN needs.".format(
+                        driver.get("Version", "")
+                    ),
+                    "{}_version is {}, {} requires {}".format(match.group(1), have, path, wanted),
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Looks at a target's surroundings before a run: what is found, why it matters, what helps.
+
+    cascadeport doctor --target 310P3 [--json]
+
+Each check is a small object; none starts a container or writes a file.
+"""
+
+from __future__ import annotations
+
+from cascadeport.doctor import data, engine, host, npu, nvidia
+from cascadeport.doctor.findings import Check, Context, Finding, as_json, as_text, healthy
+from cascadeport.errors import CascadeportError
+from cascadeport.options import Options
+from cascadeport.targets import Target
+
+__all__ = ["Finding", "as_json", "as_text", "healthy", "require", "run_checks"]
+
+# Devices come before the engine: what is missing there decides whether the rest matters.
+CHECKS: tuple[Check, ...] = (
+    *host.CHECKS,
+    *npu.CHECKS,
+    *nvidia.CHECKS,
+    *engine.CHECKS,
+    *data.CHECKS,
+)
+
+
+def run_checks(name: str, target: Target, options: Options) -> list[Finding]:
+    """Runs every check that concerns a target.
+
+    Args:
+        name: The target's name in targets.toml.
+        target: The target.
+        options: What the run will be asked to do.
+    """
+    context = Context.of(name, target, options)
+    return [check.run(context) for check in CHECKS if check.concerns(context)]
+
+
+def require(name: str, target: Target, options: Options) -> list[Finding]:
+    """Runs the checks and refuses to go on when one fails; returns the findings otherwise.
+
+    Raises:
+        CascadeportError: With every failure and its remedy.
+    """
+    findings = run_checks(name, target, options)
+    failed = [finding for finding in findings if finding.status == "fail"]
+    if failed:
+        count = "1 thing is" if len(failed) == 1 else f"{len(failed)} things are"
+        raise CascadeportError(
+            f"Target {name} cannot run here: {count} missing.",
+            faults=[f"{f.check}: {f.finding} {f.remedy}".strip() for f in failed],
+            next=f"`cascadeport doctor --target {name}` shows every check.",
+        )
+    return findings

@@ -1,0 +1,277 @@
+"""Ascend: device nodes, driver, what npu-smi says, and the vendor's packages.
+
+`npu-smi info` prints a table whose columns differ between driver releases (21.0 has no hugepages,
+22.0 has; the table of processes came later). What is read here is in all of them.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascadeport.doctor.findings import Check, Context, Finding
+from cascadeport.engines import ascend, compose, faults
+from cascadeport.errors import CascadeportError
+
+_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process on a chip."""
+
+    npu: int
+    chip: int
+    pid: int
+    name: str
+    memory_mb: int
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A chip as npu-smi shows it; `device` is the number that programs use.
+
+    A value that npu-smi does not give is None.
+    """
+
+    npu: int
+    chip: int
+    device: int
+    name: str
+    health: str
+    power_w: float | None
+    temperature_c: float | None
+    ai_core_percent: float | None
+    memory_used_mb: int | None
+    memory_total_mb: int | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `npu-smi info` says."""
+
+    tool: str
+    driver: str
+    chips: tuple[Chip, ...]
+    processes: tuple[Process, ...]
+
+
+def parse_npu_smi(text: str) -> Report:
+    """Reads the table that `npu-smi info` prints.
+
+    Raises:
+        CascadeportError: It is none.
+    """
+    versions = re.search(r"npu-smi\s+([\w.]+).*Version:\s*([\w.]+)", text)
+    if versions is None:
+        raise CascadeportError(
+            "npu-smi did not answer with its table.",
+            where=" ".join(text.split())[:300],
+            next="Run npu-smi info by hand; `dcmi module initialize failed` means that driver or "
+            "firmware do not work.",
+        )
+    chips: list[Chip] = []
+    processes: list[Process] = []
+    upper: list[str] | None = None
+    in_processes = False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if "Process id" in line:
+            in_processes = True
+        elif in_processes and len(cells) == 4:
+            found = _process(cells)
+            if found:
+                processes.append(found)
+        elif len(cells) == 3 and re.match(r"\d+\s+[A-Za-z0-9]", cells[0]):
+            first = cells[0].split()
+            # A chip is two rows: NPU, name, health, power; then chip, device, bus, load.
+            if upper is None:
+                upper = [*first, cells[1], *cells[2].split()]
+            else:
+                chips.append(_chip(upper, first, cells[2]))
+                upper = None
+    return Report(versions[1], versions[2], tuple(chips), tuple(processes))
+
+
+def _chip(upper: list[str], lower: list[str], usage: str) -> Chip:
+    npu, name, health, power, temperature = upper[:5]
+    memory = re.search(r"(\d+)\s*/\s*(\d+)", usage)
+    load = usage.split()[0]
+    return Chip(
+        npu=int(npu),
+        chip=int(lower[0]),
+        device=int(lower[1]),
+        name=name,
+        health=health,
+        power_w=_number(power),
+        temperature_c=_number(temperature),
+        ai_core_percent=_number(load),
+        memory_used_mb=int(memory[1]) if memory else None,
+        memory_total_mb=int(memory[2]) if memory else None,
+    )
+
+
+def _process(cells: list[str]) -> Process | None:
+    place = cells[0].split()
+    if len(place) != 2 or not cells[1].isdigit():
+        return None
+    memory = int(cells[3]) if cells[3].isdigit() else 0
+    return Process(int(place[0]), int(place[1]), int(cells[1]), cells[2], memory)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def ask(context: Context) -> Report:
+    """Asks the host's npu-smi, or the simulator's."""
+    program = shutil.which(context.variables.get("NPU_SMI", "npu-smi"))
+    if program is None:
+        raise CascadeportError(
+            "npu-smi is not installed.",
+            next="It comes with the Ascend driver; without an NPU, SIMULATE=1 runs the target on a "
+            "stand-in for CANN.",
+        )
+    try:
+        done = subprocess.run(
+            [program, "info"],
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CascadeportError(
+            f"npu-smi did not answer within {_SECONDS} s.",
+            next="The device hangs; look at the kernel's log, reset or reboot.",
+        ) from error
+    return parse_npu_smi(done.stdout + done.stderr)
+
+
+def _nodes(context: Context) -> Finding:
+    assert context.service is not None
+    nodes = [Path(node) for node in compose.device_paths(context.service)]
+    missing = [node for node in nodes if not node.exists()]
+    if missing:
+        error = faults.no_device(", ".join(map(str, missing)), "this machine")
+        return Finding("devices", "fail", error.what, remedy=error.next)
+    if context.options.simulate:
+        return Finding("devices", "ok", "Stand-ins: this run is simulated.")
+    for node in nodes:
+        state = node.stat()
+        group = str(state.st_gid) in context.service.group_add and state.st_mode & stat.S_IRGRP
+        if not (group and state.st_mode & stat.S_IWGRP) and not state.st_mode & stat.S_IWOTH:
+            return Finding(
+                "devices",
+                "fail",
+                f"{node} is closed to the container's user (mode {state.st_mode & 0o777:o}, "
+                f"group {state.st_gid}).",
+                reason="The container runs as HwHiAiUser's number with the group of "
+                f"{ascend.NODE}.",
+                remedy="Give all nodes one group that may read and write: chgrp HwHiAiUser, "
+                "chmod 660, and a udev rule that keeps it so.",
+            )
+    return Finding("devices", "ok", f"{len(nodes)} nodes: {', '.join(map(str, nodes))}.")
+
+
+def _driver(context: Context) -> Finding:
+    cann = ascend.cann()
+    path = Path(context.variables.get("ASCEND_DRIVER", str(ascend.DRIVER))) / "version.info"
+    if not path.exists():
+        return Finding(
+            "driver",
+            "fail",
+            f"{path} does not exist.",
+            reason="The container uses the host's driver.",
+            remedy="Install the driver and firmware of the card; then `npu-smi info` works.",
+        )
+    version = ascend.version_info(path).get("Version", "unknown")
+    wanted = ascend.driver_wanted(version)
+    if ascend.release(version) < ascend.release(wanted):
+        return Finding(
+            "driver",
+            "fail",
+            f"The driver is {version}, older than CANN {cann.version} wants.",
+            reason="CANN refuses to open the device with it (error 507033).",
+            remedy=f"Install driver and firmware {wanted} or newer.",
+        )
+    return Finding("driver", "ok", f"Driver {version} for CANN {cann.version}.")
+
+
+def _chips(context: Context) -> Finding:
+    report = ask(context)
+    soc = context.target.soc or ""
+    wrong = [chip for chip in report.chips if f"Ascend{chip.name}" != soc]
+    if not report.chips or wrong:
+        seen = ", ".join(sorted({chip.name for chip in wrong})) or "no chip"
+        return Finding(
+            "chips",
+            "fail",
+            f"npu-smi shows {seen}; this target is for {soc}.",
+            reason="A model converted for one soc does not load on another.",
+            remedy="Choose the target of this chip; `npu-smi info` names it.",
+        )
+    ill = [chip for chip in report.chips if chip.health != "OK"]
+    if ill:
+        return Finding(
+            "chips",
+            "fail",
+            f"Chip {ill[0].device} says {ill[0].health}.",
+            reason="A chip that is not well throttles, or fails during the run.",
+            remedy="npu-smi info -t health -i 0 says more; look at temperature and power.",
+        )
+    names = ", ".join(f"{chip.device}: {chip.name}" for chip in report.chips)
+    return Finding("chips", "ok", f"npu-smi {report.tool}, driver {report.driver}; {names}.")
+
+
+def _idle(context: Context) -> Finding:
+    report = ask(context)
+    busy = [chip for chip in report.chips if (chip.ai_core_percent or 0) > 0]
+    if report.processes or busy:
+        names = [f"{p.name or 'a process'} ({p.pid}) on chip {p.chip}" for p in report.processes]
+        names += [f"chip {chip.device} is {chip.ai_core_percent:.0f} % busy" for chip in busy]
+        return Finding(
+            "idle",
+            "warn",
+            f"Others use the device: {', '.join(names)}.",
+            reason="What is measured beside other work is INVALID.",
+            remedy="Stop them, or wait until they are done.",
+        )
+    return Finding("idle", "ok", "Nobody else uses the device.")
+
+
+def _packages(context: Context) -> Finding:
+    missing = ascend.missing_packages(context.variables)
+    cann = ascend.cann()
+    if missing:
+        return Finding(
+            "CANN",
+            "fail",
+            f"{', '.join(missing)} missing in {ascend.folder(context.variables)}.",
+            reason="The vendor's packages may not be passed on: you put them in place yourself.",
+            remedy=f"Get them from {cann.source} and record them as docs/containers.md says.",
+        )
+    return Finding("CANN", "ok", f"The packages of CANN {cann.version} are in place.")
+
+
+def _real(context: Context) -> bool:
+    return context.ascend and context.here and not context.options.simulate
+
+
+CHECKS = (
+    Check("devices", lambda context: context.ascend and context.here, _nodes),
+    Check("driver", _real, _driver),
+    Check("chips", _real, _chips),
+    Check("idle", _real, _idle),
+    Check(
+        "CANN", lambda c: c.ascend and c.engine == "docker" and not c.options.simulate, _packages
+    ),
+)
