@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import time
 
+from cascadeport import comparing, results, store
 from cascadeport.errors import CascadeportError
 from cascadeport.execute import execute
 from cascadeport.options import Options
 from cascadeport.plan import Plan, plan
 from cascadeport.progress import Reporter
+from cascadeport.results import Result
+from cascadeport.stages import graph
+from cascadeport.stages.evaluate import EVALUATION
+
+INVALID = 4
 
 
 def run(options: Options, reporter: Reporter) -> int:
@@ -17,18 +23,60 @@ def run(options: Options, reporter: Reporter) -> int:
     made = plan(options)
     try:
         execute(made, options, reporter)
-        code = _finish(made, options, reporter)
+        with store.locked(made.folder, wait=True):
+            result = collate(made, options)
+            table = comparing.update(made, options, reporter)
     except CascadeportError as error:
         error.started = True
         raise
+    print(table)
+    if result.status == "invalid":
+        reporter.line("INVALID", result.reason, "bold red")
+    reporter.line("report", str(made.folder / "comparison.html"))
     reporter.line("total", f"{time.monotonic() - began:.1f} s")
-    return code
+    return INVALID if result.status == "invalid" else 0
 
 
 def compare(options: Options, reporter: Reporter) -> int:
     """Writes the comparison of what has been finished and returns the exit code."""
-    return _finish(plan(options), options, reporter)
+    made = plan(options)
+    with store.locked(made.folder, wait=True):
+        print(comparing.update(made, options, reporter, again=True))
+    reporter.line("report", str(made.folder / "comparison.html"))
+    return 0
 
 
-def _finish(made: Plan, options: Options, reporter: Reporter) -> int:
-    raise NotImplementedError
+def collate(made: Plan, options: Options) -> Result:
+    """Writes the target's result.json from what its stages left."""
+    from cascadeport import evaluation
+
+    card = made.card
+    dataset = made.source.load(options)
+    infer, evaluate = made.stage("infer"), made.stage("evaluate")
+    result = results.collate(
+        target=made.target_name,
+        title=made.target.title,
+        model=results.Model(
+            name=card.name,
+            title=card.title,
+            checkpoint_sha256=card.checkpoint.sha256 if card.checkpoint else None,
+            reference=results.Reference(map=card.reference.map, source=card.reference.source)
+            if card.reference
+            else None,
+        ),
+        dataset=results.DatasetFacts(
+            name=made.folder.name.removeprefix(f"{card.name}-"),
+            images=len(dataset.items),
+            root=str(dataset.root),
+            annotations=str(dataset.annotations_path),
+        ),
+        model_digest=card.model_digest,
+        dataset_digest=dataset.digest,
+        semantics=graph.changes(made.stages),
+        evaluation=evaluation.read(evaluate.folder / EVALUATION),
+        run=results.load_run(infer.folder / "run.json"),
+        files={"geometry": "infer/geometry.jsonl", "log": "infer/infer.log"},
+    )
+    with store.explained(made.results):
+        results.write(result, made.results)
+    return result

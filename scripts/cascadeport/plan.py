@@ -14,6 +14,7 @@ from cascadeport.targets import Target
 
 if TYPE_CHECKING:
     from cascadeport.execute import Run
+    from cascadeport.stages.data import Source
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,16 @@ class Plan:
     target_name: str
     target: Target
     card: cards.Card
-    data_name: str
+    source: Source
     engine: str
     folder: Path
     stages: tuple[Stage, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def data_name(self) -> str:
+        """How the user names the data set."""
+        return self.source.name
 
     @property
     def results(self) -> Path:
@@ -122,7 +128,7 @@ def plan(options: Options) -> Plan:
         target_name=options.target,
         target=target,
         card=card,
-        data_name=source.name,
+        source=source,
         engine=engine,
         folder=inferring.folder.parent.parent,
         stages=(*source.stages, *graphs, inferring, evaluating),

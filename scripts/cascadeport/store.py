@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,12 @@ class Standing:
     reason: str
 
 
-def standing(folder: Path, key: str) -> Standing:
-    """Compares a stage folder with the key that the plan computed for it."""
+def standing(folder: Path, key: str, record_name: str = RECORD) -> Standing:
+    """Compares a folder's record with the key that was computed for what it should hold."""
     if not folder.exists():
         return Standing(False, "not done yet")
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = json.loads((folder / record_name).read_text(encoding="utf-8"))
         version, recorded, files = record["format"], record["key"], dict(record["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return Standing(False, "its record cannot be read")
@@ -86,8 +86,8 @@ def writing(
             os.umask(umask)
             temporary.chmod(0o777 & ~umask)
             yield temporary
-            record = {"format": FORMAT, "key": key, **facts, "files": _listing(temporary)}
-            write_text(temporary / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+            files = sorted(path for path in temporary.rglob("*") if path.is_file())
+            write_record(temporary, key, files, facts)
             _replace(temporary, folder)
     except BaseException:
         if keep_failed:
@@ -97,8 +97,19 @@ def writing(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _listing(folder: Path) -> dict[str, Any]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+def write_record(
+    folder: Path,
+    key: str,
+    files: Sequence[Path],
+    facts: Mapping[str, Any],
+    record_name: str = RECORD,
+) -> None:
+    """Writes the record that `standing` reads: the key and what the files of the product are."""
+    record = {"format": FORMAT, "key": key, **facts, "files": _listing(folder, files)}
+    write_text(folder / record_name, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def _listing(folder: Path, files: Sequence[Path]) -> dict[str, Any]:
     listing = {}
     for path in files:
         size = path.stat().st_size

@@ -38,10 +38,15 @@ class Source:
     stages: tuple[Stage, ...]
     digests: Mapping[str, str]
 
-    def load(self, limit: int | None) -> datasets.Dataset:
-        """Reads and checks the data set."""
+    def load(self, options: Options) -> datasets.Dataset:
+        """Reads and checks the data set, or its first pictures where the options limit it."""
         return datasets.load(
-            self.root, pictures=self.pictures, annotations=self.annotations, limit=limit
+            self.root,
+            pictures=self.pictures,
+            annotations=self.annotations,
+            limit=options.limit,
+            keep_going=options.keep_going,
+            name=self.name,
         )
 
 
@@ -65,7 +70,13 @@ def source(options: Options, target: Target) -> Source:
         )
     pictures = options.pictures or datasets.PICTURES
     annotations = options.annotations or datasets.ANNOTATIONS
-    dataset = datasets.load(root, pictures=pictures, annotations=annotations)
+    dataset = datasets.load(
+        root,
+        pictures=pictures,
+        annotations=annotations,
+        limit=options.limit,
+        keep_going=options.keep_going,
+    )
     return Source(
         name=dataset.name,
         root=root.resolve(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascadeport import digest
+from cascadeport import datasets, digest
 from cascadeport.options import Options
 from cascadeport.plan import Stage
 from cascadeport.stages.data import Source
@@ -22,9 +22,9 @@ def stage(inferring: Stage, options: Options, source: Source) -> Stage:
     def work(run: Run, folder: Path) -> None:
         from cascadeport import evaluation
 
-        dataset = source.load(run.options.limit)
+        dataset = source.load(run.options)
         done = evaluation.evaluate(
-            dataset.annotations_path,
+            datasets.for_evaluation(dataset, folder),
             inferring.folder / "detections.json",
             [item.id for item in dataset.items],
         )

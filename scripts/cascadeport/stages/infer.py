@@ -75,7 +75,7 @@ def _bundle_digest() -> str:
 def _infer(
     run: Run, folder: Path, settings: Mapping[str, Any], source: Source, network: Network
 ) -> None:
-    dataset = source.load(run.options.limit)
+    dataset = source.load(run.options)
     for warning in dataset.warnings:
         run.reporter.note(warning)
     jobs.check_categories(run.plan.card, dataset)
