@@ -55,7 +55,8 @@ def background(rng: np.random.Generator, width: int, height: int) -> Picture:
         picture = picture + rng.integers(-16, 17, 3) * spot[..., None] // 255
     amplitude = int(rng.integers(2, 19))
     noise = rng.integers(-amplitude, amplitude + 1, (2, height, width, 3)).sum(axis=0)
-    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+    painted: Picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
+    return painted
 
 
 def coverage(points: Points, width: int, height: int) -> Picture:

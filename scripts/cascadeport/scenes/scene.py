@@ -54,8 +54,13 @@ def _pick_category(rng: np.random.Generator) -> Category:
     return CATEGORIES[int(rng.integers(0, len(CATEGORIES)))]
 
 
-def _cover_of(rng: np.random.Generator, category: Category, at: tuple[float, float],
-              size: float, shape: tuple[int, int]) -> Picture:
+def _cover_of(
+    rng: np.random.Generator,
+    category: Category,
+    at: tuple[float, float],
+    size: float,
+    shape: tuple[int, int],
+) -> Picture:
     turn = float(rng.integers(0, 4) * 90) if category.name == "arrow" else 0.0
     points = outline(
         category.name,

@@ -104,5 +104,6 @@ def outline(
     """
     scale = np.array([np.sqrt(stretch), 1 / np.sqrt(stretch)]) * size / 2
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    turned: Points = (_OUTLINES[name]() * scale) @ np.array([[cos, sin], [-sin, cos]])
-    return turned + np.asarray(centre)
+    turned = (_OUTLINES[name]() * scale) @ np.array([[cos, sin], [-sin, cos]])
+    moved: Points = turned + np.asarray(centre)
+    return moved
