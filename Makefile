@@ -28,6 +28,9 @@ all: $(VENV)/ready ## the whole pipeline: TARGET=cpu MODEL= DATA= LIMIT= KEEP_GO
 plan: $(VENV)/ready ## print what `make all` would do
 	@$(RUN) plan $(OPTIONS)
 
+doctor: $(VENV)/ready ## look at what TARGET= needs here, and what is missing
+	@$(RUN) doctor $(OPTIONS)
+
 compare: $(VENV)/ready ## write the comparison of finished results again
 	@$(RUN) compare $(OPTIONS)
 

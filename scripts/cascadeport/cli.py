@@ -98,6 +98,11 @@ def _parser() -> argparse.ArgumentParser:
     planning.add_argument("--json", action="store_true", help="print it as JSON")
     planning.set_defaults(command=_plan)
 
+    looking = commands.add_parser("doctor", help="look at what a target needs, and what is missing")
+    _add_options(looking)
+    looking.add_argument("--json", action="store_true", help="print it as JSON")
+    looking.set_defaults(command=_doctor)
+
     comparing = commands.add_parser("compare", help="write the comparison of finished results")
     _add_options(comparing)
     comparing.set_defaults(command=_compare)
@@ -186,6 +191,16 @@ def _as_json(plan: Any) -> dict[str, Any]:
             for stage in plan.stages
         ],
     }
+
+
+def _doctor(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from cascadeport import doctor, targets
+
+    options = _options(arguments)
+    target = targets.find(options.target, targets.load(options.targets))
+    findings = doctor.run_checks(options.target, target, options)
+    print(doctor.as_json(findings) if arguments.json else doctor.as_text(findings))
+    return 0 if doctor.healthy(findings) else 2
 
 
 def _compare(arguments: argparse.Namespace, reporter: Reporter) -> int:

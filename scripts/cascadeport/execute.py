@@ -33,7 +33,7 @@ def execute(plan: Plan, options: Options, reporter: Reporter) -> bool:
     """
     for note in plan.notes:
         reporter.note(note)
-    engine = choose.create(plan.engine)
+    engine = choose.create(plan.engine, plan.target_name, plan.target, options)
     try:
         run = Run(plan, options, engine, reporter)
         with store.locked(plan.results):

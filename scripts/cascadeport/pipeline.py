@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from cascadeport import comparing, results, store
+from cascadeport import comparing, doctor, results, store, targets
 from cascadeport.errors import CascadeportError
 from cascadeport.execute import execute
 from cascadeport.options import Options
@@ -20,6 +20,10 @@ INVALID = 4
 def run(options: Options, reporter: Reporter) -> int:
     """Runs `cascadeport all` for one target and returns the exit code."""
     began = time.monotonic()
+    target = targets.find(options.target, targets.load(options.targets))
+    for finding in doctor.require(options.target, target, options):
+        if finding.status == "warn":
+            reporter.note(f"{finding.check}: {finding.finding} {finding.remedy}")
     made = plan(options)
     try:
         execute(made, options, reporter)

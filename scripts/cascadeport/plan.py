@@ -116,7 +116,7 @@ def plan(options: Options) -> Plan:
     target = targets.find(options.target, targets.load(options.targets))
     card = cards.load(cards.find(options.model or target.model, options.models))
     engine = options.engine or target.engine
-    runtime = choose.identity(engine, options.target, target)
+    runtime = choose.identity(engine, "infer", target, options)
 
     source = data.source(options, target)
     chosen, notes = graph.lowering_for(target, engine)

@@ -6,25 +6,34 @@ from collections.abc import Mapping
 
 from cascadeport.engines import Engine, local
 from cascadeport.errors import CascadeportError
+from cascadeport.options import Options
 from cascadeport.targets import Target
 
 
-def identity(engine: str, name: str, target: Target) -> Mapping[str, str]:
-    """What is known of the place before anything runs; it enters the keys of stages run there."""
-    if engine == "local":
-        if target.engine != "local":
-            raise CascadeportError(
-                f"Target {name} runs in a container only.",
-                next="Leave ENGINE= out, or set ENGINE=docker.",
-            )
-        return {"engine": "local", **local.identity()}
-    raise CascadeportError(
-        f"Target {name} runs in a container, and the Docker engine is not built yet.",
-        next="Use TARGET=cpu, which runs on this machine.",
-    )
+def identity(engine: str, stage: str, target: Target, options: Options) -> Mapping[str, str]:
+    """What is known of a stage's place before anything runs; it enters the stage's key.
+
+    Raises:
+        CascadeportError: The target does not run on this engine.
+    """
+    if engine == "docker":
+        # The docker SDK is slow to import and not needed on a laptop without containers.
+        from cascadeport.engines import docker
+
+        return docker.identity(stage, target, options)
+    if target.engine != "local":
+        raise CascadeportError(
+            f"Target {options.target} runs in a container only.",
+            where="ENGINE=local",
+            next="Leave ENGINE= out, or set ENGINE=docker.",
+        )
+    return {"engine": "local", **local.identity()}
 
 
-def create(engine: str) -> Engine:
+def create(engine: str, name: str, target: Target, options: Options) -> Engine:
     """Makes the engine of a plan."""
-    assert engine == "local"
+    if engine == "docker":
+        from cascadeport.engines.docker import DockerEngine
+
+        return DockerEngine(name, target, options)
     return local.LocalEngine()

@@ -90,25 +90,10 @@ def source(options: Options, target: Target) -> Source:
 def _described(name: str, path: Path, options: Options) -> Source:
     description = datasets.describe(path)
     folder = options.build / "data" / name
-    if not isinstance(description, datasets.Scenes):
-        raise CascadeportError(
-            f"The data set '{name}' is fetched from the internet, which is not built yet.",
-            next="Give a folder in COCO layout: DATA=/path/to/coco.",
-        )
-    count, seed = description.count, description.seed
-
-    def work(run: Run, out: Path) -> None:
-        from cascadeport import scenes
-
-        scenes.generate(out, count, seed, progress=run.reporter.update)
-
-    stage = Stage(
-        name="fetch",
-        title=f"draw the {count} pictures of {name}",
-        folder=folder,
-        parameters={"scenes": {"count": count, "seed": seed}},
-        inputs={"generator": digest.of_sources(Path(__file__).parents[1] / "scenes")},
-        work=work,
+    stage = (
+        _drawn(name, description, folder)
+        if isinstance(description, datasets.Scenes)
+        else _fetched(name, description, folder)
     )
     return Source(
         name=name,
@@ -117,4 +102,37 @@ def _described(name: str, path: Path, options: Options) -> Source:
         annotations=datasets.ANNOTATIONS,
         stages=(stage,),
         digests={"dataset": stage.key},
+    )
+
+
+def _drawn(name: str, scenes: datasets.Scenes, folder: Path) -> Stage:
+    def work(run: Run, out: Path) -> None:
+        from cascadeport.scenes import generate
+
+        generate(out, scenes.count, scenes.seed, progress=run.reporter.update)
+
+    return Stage(
+        name="fetch",
+        title=f"draw the {scenes.count} pictures of {name}",
+        folder=folder,
+        parameters={"scenes": {"count": scenes.count, "seed": scenes.seed}},
+        inputs={"generator": digest.of_sources(Path(__file__).parents[1] / "scenes")},
+        work=work,
+    )
+
+
+def _fetched(name: str, coco: datasets.Coco, folder: Path) -> Stage:
+    def work(run: Run, out: Path) -> None:
+        from cascadeport import fetch
+
+        downloads = run.options.build / "downloads"
+        fetch.bring(coco, downloads, out, progress=fetch.megabytes(run.reporter.update))
+
+    return Stage(
+        name="fetch",
+        title=f"fetch {coco.title}",
+        folder=folder,
+        parameters={"members": {item.file: list(item.members) for item in coco.archives}},
+        inputs={item.file: item.sha256 for item in coco.archives},
+        work=work,
     )
