@@ -214,16 +214,8 @@ def _with_differences(rows: list[Row], published: Sequence[Published]) -> list[R
         if place == reference or row.map is None or not counts:
             completed.append(row)
             continue
-        completed.append(
-            row.model_copy(
-                update={
-                    "delta_map": row.map - base.map,
-                    "against": base.title
-                    if base.status != "published"
-                    else f"{base.title} (published)",
-                }
-            )
-        )
+        difference = {"delta_map": row.map - base.map, "against": base.title}
+        completed.append(row.model_copy(update=difference))
     return completed
 
 
@@ -316,7 +308,7 @@ def _notes(comparison: Comparison) -> list[str]:
         if row.status == "invalid":
             lines.append(f"- **{name} is INVALID**: {_plain(row.reason)}.".replace("..", "."))
         elif row.status == "published":
-            lines.append(f"- {name} is published, not measured here: {_plain(row.reason)}")
+            lines.append(f"- Not measured here: {name}; from {_plain(row.reason)}")
         elif row.status == "simulated":
             lines.append(f"- {name} ran on a simulator: its accuracy counts, it has no speed.")
         lines.extend(f"- {name}: {_plain(change)}" for change in row.semantics)

@@ -1,0 +1,195 @@
+"""The comparison: what stands side by side, what does not, and its three files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from cascadeport import compare, datasets
+from cascadeport.compare import Comparison, Published
+from cascadeport.errors import CascadeportError
+
+from tests.helpers import finished
+
+ORDER = ("cpu", "310", "310P3", "T4")
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
+    return finished.dataset(tmp_path_factory.mktemp("boxes"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, boxes: datasets.Dataset) -> Path:
+    """Results of three targets."""
+    folder = tmp_path_factory.mktemp("results")
+    finished.finish(folder, boxes)
+    finished.finish(folder, boxes, target="T4", title="NVIDIA T4", seed=2, milliseconds=5.0)
+    finished.finish(
+        folder, boxes, target="310", title="Ascend 310", simulated=True, semantics=["=fp16|NMS"]
+    )
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of the three results that a test may spoil."""
+    return Path(shutil.copytree(made, tmp_path / "results"))
+
+
+def compared(folder: Path, *published: Published) -> Comparison:
+    return compare.compare(compare.collect(folder, ORDER), published)
+
+
+def test_rows_stand_in_the_targets_order_with_differences(folder: Path) -> None:
+    table = compared(folder)
+    assert [(row.target, row.status) for row in table.rows] == [
+        ("cpu", "measured"),
+        ("310", "simulated"),
+        ("T4", "measured"),
+    ]
+    cpu, ascend, gpu = table.rows
+    assert cpu.delta_map is None
+    assert cpu.against is None
+    assert ascend.delta_map == pytest.approx(0)
+    assert ascend.device_ips is ascend.latency_ms is None
+    assert gpu.map is not None
+    assert cpu.map is not None
+    assert gpu.delta_map == pytest.approx(gpu.map - cpu.map)
+    assert gpu.against == "CPU, onnxruntime"
+    assert table.model["name"] == "rectangles"
+    assert table.dataset == {"name": "boxes", "images": 14}
+
+
+def test_a_published_accuracy_of_the_same_data_is_what_others_are_compared_with(
+    folder: Path,
+) -> None:
+    reference = Published("reference", "the paper", "somewhere", map=0.45, comparable=True)
+    elsewhere = Published("T4", "T4, published", "elsewhere", map=0.452, device_ips=3.97)
+    *own, first, second = compared(folder, reference, elsewhere).rows
+    assert {row.against for row in own} == {"the paper"}
+    assert own[0].map is not None
+    assert own[0].delta_map == pytest.approx(own[0].map - 0.45)
+    assert (first.status, first.map, first.delta_map) == ("published", 0.45, None)
+    assert (second.device_ips, second.delta_map, second.reason) == (3.97, None, "elsewhere")
+
+
+def test_a_published_accuracy_of_other_data_is_compared_with_nothing(folder: Path) -> None:
+    rows = compared(folder, Published("reference", "the paper", "somewhere", map=0.45)).rows
+    assert {row.against for row in rows} == {None, "CPU, onnxruntime"}
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("bundle_digest", "another bundle"),
+        ("model_digest", "another checkpoint"),
+        ("dataset_digest", "another data set"),
+    ],
+)
+def test_what_is_not_alike_does_not_stand_side_by_side(folder: Path, key: str, told: str) -> None:
+    path = folder / "T4" / "result.json"
+    values = json.loads(path.read_text())
+    values[key] = "f" * 64
+    path.write_text(json.dumps(values))
+    cpu, _, gpu = compared(folder).rows
+    assert (cpu.status, gpu.status) == ("measured", "invalid")
+    assert gpu.reason.startswith(f"{told} (ffffffffffff, not ")
+    assert "CPU, onnxruntime" in gpu.reason
+    assert gpu.delta_map is gpu.against is None
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"format": 9}', '{"format": 1}', "null"])
+def test_a_broken_result_does_not_lose_the_others(folder: Path, content: str) -> None:
+    (folder / "T4" / "result.json").write_text(content)
+    rows = compared(folder).rows
+    assert [row.status for row in rows] == ["measured", "simulated", "invalid"]
+    assert rows[-1].target == "T4"
+    assert rows[-1].reason
+    assert rows[-1].map is None
+
+
+def test_the_first_result_may_be_broken_or_invalid(folder: Path) -> None:
+    (folder / "cpu" / "result.json").write_text("{")
+    rows = compared(folder).rows
+    assert [row.status for row in rows] == ["invalid", "simulated", "measured"]
+    assert rows[1].against == "NVIDIA T4"
+
+
+def test_only_an_invalid_result(tmp_path: Path, boxes: datasets.Dataset) -> None:
+    finished.finish(tmp_path, boxes, problems=["The device was busy."])
+    (row,) = compared(tmp_path).rows
+    assert (row.status, row.reason) == ("invalid", "The device was busy")
+    assert "INVALID" in compare.as_markdown(compared(tmp_path))
+
+
+def test_nothing_to_compare(tmp_path: Path) -> None:
+    with pytest.raises(CascadeportError, match="no finished result"):
+        compared(tmp_path)
+
+
+def test_the_files_are_deterministic_and_complete(folder: Path, tmp_path: Path) -> None:
+    table = compared(folder, Published("T4", "T4, published", "elsewhere", device_ips=3.97))
+    contents = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        compare.write(table, tmp_path / name)
+        contents.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert contents[0] == contents[1]
+    assert set(contents[0]) == {"comparison.json", "comparison.csv", "comparison.md"}
+    values = json.loads(contents[0]["comparison.json"])
+    assert values["format"] == 1
+    wanted = {"target", "status", "reason", "map", "map50", "map75", "images", "device_ips"}
+    wanted |= {"end_to_end_ips", "latency_ms", "bundle_digest", "model_digest", "dataset_digest"}
+    assert all(wanted <= set(row) for row in values["rows"])
+    assert set(values["rows"][0]["latency_ms"]) == {"n", "mean", "p50", "p90", "p99"}
+    assert values["rows"][1]["latency_ms"] is None
+
+
+def test_the_csv_opens_in_a_spreadsheet(folder: Path) -> None:
+    published = Published("T4", "=HYPERLINK(0)", "Grüße, 'quoted' \"and\"\nbroken", map=0.4)
+    text = compare.as_csv(compared(folder, published))
+    assert text.startswith("\ufefftarget,title,status")
+    rows = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
+    assert [row["target"] for row in rows] == ["cpu", "310", "T4", "T4"]
+    assert rows[0]["title"] == "CPU, onnxruntime"
+    assert float(rows[0]["latency_ms_mean"]) == 20
+    assert rows[0]["latency_ms_p99"] == ""
+    # Neither a title nor a sentence may be taken for a formula; a negative number stays one.
+    assert rows[1]["semantics"] == "'=fp16|NMS"
+    assert rows[3]["title"] == "'=HYPERLINK(0)"
+    assert rows[3]["reason"] == "Grüße, 'quoted' \"and\"\nbroken"
+    float(rows[2]["delta_map"])
+
+
+def test_the_markdown_is_aligned_and_says_everything(folder: Path) -> None:
+    text = compare.as_markdown(
+        compared(folder, Published("x", "你好 | *pipe*", "a <b>\nsource", map=0.4))
+    )
+    lines = text.splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert lines[0] == "# Rectangles & \\<others\\> on boxes, 14 pictures"
+    assert len(table) == 2 + 4
+    assert len({len(line) for line in table[:-1]}) == 1
+    # Two of its letters take two columns each.
+    assert len(table[-1]) == len(table[0]) - 2
+    assert table[1].startswith("| ---")
+    assert "你好 \\| \\*pipe\\*" in table[-1]
+    assert " measured " in table[2]
+    assert " simulated " in table[3]
+    assert " – |" in table[3]
+    assert "- Δ mAP is against CPU, onnxruntime." in lines
+    assert "- Ascend 310: =fp16\\|NMS" in lines
+    assert "- Not measured here: 你好 \\| \\*pipe\\*; from a \\<b\\> source" in lines
+
+
+@pytest.mark.parametrize(
+    ("delta", "text"),
+    [(None, "–"), (0.0, "0.00"), (-0.00001, "0.00"), (0.0123, "+1.23"), (-0.1, "−10.00")],
+)
+def test_points(delta: float | None, text: str) -> None:
+    assert compare.points(delta) == text
