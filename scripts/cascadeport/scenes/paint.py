@@ -52,11 +52,18 @@ def background(rng: np.random.Generator, width: int, height: int) -> Picture:
         spot = np.zeros((height, width), np.uint8)
         at = (int(rng.integers(0, width)), int(rng.integers(0, height)))
         cv2.circle(spot, at, radius, 255, -1, cv2.LINE_AA)
-        picture = picture + rng.integers(-16, 17, 3) * spot[..., None] // 255
+        near = extent(spot)
+        picture[near] += rng.integers(-16, 17, 3) * spot[near][..., None] // 255
     amplitude = int(rng.integers(2, 19))
     noise = rng.integers(-amplitude, amplitude + 1, (2, height, width, 3)).sum(axis=0)
     painted: Picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
     return painted
+
+
+def extent(cover: Picture) -> tuple[slice, slice]:
+    """The smallest part of a picture, rows and columns, outside which `cover` (h,w) is 0."""
+    x, y, width, height = cv2.boundingRect(cover)
+    return slice(y, y + height), slice(x, x + width)
 
 
 def coverage(points: Points, width: int, height: int) -> Picture:
@@ -69,11 +76,11 @@ def coverage(points: Points, width: int, height: int) -> Picture:
 
 
 def _texture(
-    rng: np.random.Generator, width: int, height: int, size: float
+    rng: np.random.Generator, part: tuple[slice, slice], size: float
 ) -> npt.NDArray[np.bool_]:
-    """Stripes, a chequerboard or dots over the whole picture, as a choice between two colours."""
+    """Stripes, a chequerboard or dots over part of a picture, as a choice of two colours."""
     period = max(4, int(size * rng.integers(12, 26) / 100))
-    y, x = np.mgrid[0:height, 0:width]
+    y, x = np.mgrid[part]
     kind = int(rng.integers(0, 3))
     if kind == 0:
         slope_x, slope_y = [(1, 0), (0, 1), (1, 1), (1, -1)][int(rng.integers(0, 4))]
@@ -84,24 +91,31 @@ def _texture(
     return np.asarray((x % period - half) ** 2 + (y % period - half) ** 2 <= (period // 3) ** 2)
 
 
+def _core(cover: Picture, border: int) -> Mask:
+    """What lies `border` pixels inside a covered region; the picture's edge is no border."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * border + 1, 2 * border + 1))
+    core = cv2.erode(cover, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=255)
+    return np.asarray(core > 127)
+
+
 def paint(rng: np.random.Generator, picture: Picture, cover: Picture, size: float) -> None:
     """Paint a covered region onto `picture` in place: filled, outlined or textured."""
-    height, width = cover.shape
-    inside = cover > 127
-    local = picture[inside].mean(axis=0).astype(np.int64) if inside.any() else np.zeros(3, np.int64)
+    part = extent(cover)
+    below = picture[part]
+    inside = cover[part] > 127
+    local = below[inside].mean(axis=0).astype(np.int64) if inside.any() else np.zeros(3, np.int64)
     main = contrasting_colour(rng, local, 150)
-    ink = np.broadcast_to(main, picture.shape)
+    ink = np.broadcast_to(main, below.shape)
     style = int(rng.integers(0, 10))
     if style >= 8 and size >= 24:
         other = np.clip(main + rng.integers(-80, 81, 3), 0, 255)
-        ink = np.where(_texture(rng, width, height, size)[..., None], main, other)
+        ink = np.where(_texture(rng, part, size)[..., None], main, other)
     elif style >= 5 and size >= 24:
         other = np.clip(local + rng.integers(-60, 61, 3), 0, 255)
         border = max(3, int(size * rng.integers(7, 14) / 100))
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * border + 1, 2 * border + 1))
-        core = cv2.erode(cover, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=255)
-        ink = np.where((core > 127)[..., None], other, main)
-    grain = rng.integers(-6, 7, picture.shape)
-    share = cover[..., None].astype(np.int64)
-    mixed = (np.clip(ink + grain, 0, 255) * share + picture * (255 - share)) // 255
-    picture[...] = mixed.astype(np.uint8)
+        ink = np.where(_core(cover, border)[part][..., None], other, main)
+    # Drawn for the whole picture: what follows does not depend on how large the shape is.
+    grain = rng.integers(-6, 7, picture.shape)[part]
+    share = cover[part][..., None].astype(np.int64)
+    mixed = (np.clip(ink + grain, 0, 255) * share + below * (255 - share)) // 255
+    picture[part] = mixed.astype(np.uint8)
