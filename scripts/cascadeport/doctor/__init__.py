@@ -16,13 +16,13 @@ from cascadeport.targets import Target
 __all__ = ["Finding", "as_json", "as_text", "healthy", "require", "run_checks"]
 
 # Devices come before the engine: what is missing there decides whether the rest matters.
-CHECKS: tuple[Check, ...] = (
+SURROUNDINGS: tuple[Check, ...] = (
     *host.CHECKS,
     *npu.CHECKS,
     *nvidia.CHECKS,
     *engine.CHECKS,
-    *data.CHECKS,
 )
+CHECKS: tuple[Check, ...] = (*SURROUNDINGS, *data.CHECKS)
 
 
 def run_checks(name: str, target: Target, options: Options) -> list[Finding]:
@@ -33,17 +33,23 @@ def run_checks(name: str, target: Target, options: Options) -> list[Finding]:
         target: The target.
         options: What the run will be asked to do.
     """
+    return _run(CHECKS, name, target, options)
+
+
+def _run(checks: tuple[Check, ...], name: str, target: Target, options: Options) -> list[Finding]:
     context = Context.of(name, target, options)
-    return [check.run(context) for check in CHECKS if check.concerns(context)]
+    return [check.run(context) for check in checks if check.concerns(context)]
 
 
 def require(name: str, target: Target, options: Options) -> list[Finding]:
-    """Runs the checks and refuses to go on when one fails; returns the findings otherwise.
+    """Runs the checks of the surroundings and refuses to go on when one fails.
+
+    The data set is left to the plan, which reads it anyway and tells all its faults.
 
     Raises:
         CascadeportError: With every failure and its remedy.
     """
-    findings = run_checks(name, target, options)
+    findings = _run(SURROUNDINGS, name, target, options)
     failed = [finding for finding in findings if finding.status == "fail"]
     if failed:
         count = "1 thing is" if len(failed) == 1 else f"{len(failed)} things are"
