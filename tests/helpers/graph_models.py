@@ -149,3 +149,89 @@ def random_boxes(draw: np.random.Generator, count: int, size: float) -> np.ndarr
     return np.concatenate(
         [corner, np.minimum(corner + draw.uniform(2, size / 2, (count, 2)), size)], axis=1
     ).astype(np.float32)
+
+
+def tiny_detector(
+    seed: int = 0, max_proposals: int = 20, max_detections: int = 10
+) -> onnx.ModelProto:
+    """A neutral graph with everything in it: DCN, batch norm, RPN of two levels, one head.
+
+    Input (1,3,64,64); 3 classes. Weights are random: about as many detections as it may give.
+    """
+    draw = np.random.default_rng(seed)
+    constants: dict[str, np.ndarray] = {}
+
+    def const(name: str, array: np.ndarray) -> str:
+        kind = np.float32 if array.dtype.kind == "f" else np.int64
+        constants[name] = array.astype(kind)
+        return name
+
+    def weights(name: str, *shape: int, spread: float = 1.0) -> str:
+        scale = spread / np.sqrt(np.prod(shape[1:]))
+        return const(name, draw.normal(0, scale, shape))
+
+    domain = neutral.DOMAIN
+    make = helper.make_node
+    anchors = []
+    for stride, side in ((4, 16), (8, 8)):
+        y, x = np.meshgrid(np.arange(side) * stride, np.arange(side) * stride, indexing="ij")
+        centre = np.stack([x, y, x, y], axis=-1).reshape(-1, 4)
+        anchors.append(centre + np.array([-2, -2, 2, 2]) * stride)
+    every = np.clip(np.concatenate(anchors), 0, 64).astype(np.float32)
+    nodes = [
+        make("Conv", ["input", weights("w0", 8, 3, 3, 3, spread=3), weights("b0", 8)], ["c0"],
+             name="stem", strides=[4, 4], pads=[1, 1, 1, 1]),
+        make("Conv", ["c0", weights("w1", 18, 8, 3, 3), weights("b1", 18)], ["offset"],
+             name="conv_offset", pads=[1, 1, 1, 1]),
+        make("DeformConv", ["c0", weights("w2", 8, 8, 3, 3, spread=2), "offset"], ["d0"],
+             name="dcn", domain=domain, strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1]),
+        make("BatchNormalization", ["d0", const("g", draw.uniform(0.5, 1.5, 8)), weights("be", 8),
+             weights("m", 8), const("v", draw.uniform(0.5, 1.5, 8))], ["n0"], name="norm"),
+        make("Relu", ["n0"], ["p0"], name="relu"),
+        make("MaxPool", ["p0"], ["p1"], name="pool", kernel_shape=[2, 2], strides=[2, 2]),
+    ]  # fmt: skip
+    weights("wr", 1, 8, 1, 1)
+    for level in (0, 1):
+        nodes += [
+            make("Conv", [f"p{level}", "wr"], [f"r{level}"], name=f"rpn_{level}"),
+            make("Reshape", [f"r{level}", const("minus", np.array([-1]))], [f"s{level}"]),
+        ]
+    levels = np.repeat([0, 1], [len(each) for each in anchors])
+    nodes += [
+        make("Concat", ["s0", "s1"], ["logits"], axis=0),
+        make("Sigmoid", ["logits"], ["scores"]),
+        make("ProposalNMS", [const("anchors", every), "scores", const("levels", levels)], ["props"],
+             name="rpn_nms", domain=domain, iou_threshold=0.6, max_detections=max_proposals),
+        make("Slice", ["props", const("i4", np.array([4])), const("i5", np.array([5])),
+             const("axis1", np.array([1]))], ["objectness"]),
+        make("Slice", ["props", const("i0", np.array([0])), "i4", "axis1"], ["boxes_in"]),
+        make("Mul", ["objectness", const("zero", np.array(0.0))], ["index"]),
+        make("Concat", ["index", "boxes_in"], ["rois"], axis=1),
+        make("RoiExtractor", ["p0", "p1", "rois"], ["crops"], name="roi", domain=domain,
+             output_size=[7, 7], spatial_scales=[0.25, 0.125], finest_scale=10, sampling_ratio=0,
+             aligned=1),
+        make("Flatten", ["crops"], ["flat"], axis=1),
+        make("Gemm", ["flat", weights("wc", 4, 392, spread=0.5), weights("bc", 4)], ["classes"],
+             name="fc_cls", transB=1),
+        make("Softmax", ["classes"], ["soft"], axis=1),
+        make("Slice", ["soft", "i0", const("i3", np.array([3])), "axis1"], ["fg"]),
+        make("MultiClassNMS", ["boxes_in", "fg"], ["boxes", "labels"], name="nms", domain=domain,
+             score_threshold=0.05, iou_threshold=0.5, max_detections=max_detections),
+    ]  # fmt: skip
+    shapes = {"input": (1, 3, 64, 64)}
+    model = model_of(nodes, shapes, {"boxes": FLOAT, "labels": INT64}, constants)
+    del model.graph.output[:]
+    model.graph.output.extend(
+        [
+            helper.make_tensor_value_info("boxes", FLOAT, ["n", 5]),
+            helper.make_tensor_value_info("labels", INT64, ["n"]),
+        ]
+    )
+    return model
+
+
+def picture_for(model: onnx.ModelProto, seed: int = 1) -> dict[str, np.ndarray]:
+    """A random input of the model."""
+    value = model.graph.input[0]
+    shape = [side.dim_value for side in value.type.tensor_type.shape.dim]
+    return {value.name: np.random.default_rng(seed).normal(size=shape).astype("f4")}

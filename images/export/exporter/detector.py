@@ -70,7 +70,9 @@ class Detector(nn.Module):
         for level, anchors in enumerate(generator.grid_anchors(self.sizes, device="cpu")):
             base = generator.base_anchors[level]
             self.register_buffer("base_%d" % level, base[None])
-            self.register_buffer("cells_%d" % level, anchors[:: len(base), None] - base[:1, None])
+            # Places are whole pixels: rounding undoes the rounding of the sum they are taken from.
+            cells = (anchors[:: len(base), None] - base[:1, None]).round()
+            self.register_buffer("cells_%d" % level, cells)
 
     def forward(self, picture):
         with deform_conv_as(neutral_deform_conv2d), nearest_by_two():

@@ -1,6 +1,7 @@
 """ONNX to ONNX: the neutral operators, the lowerings, the contract and its verification."""
 
 from .contract import Contract, check_contract
+from .executor import executable
 from .lowering import LOWERINGS, Lowering, lower
 from .verify import Verification, verify
 
@@ -10,6 +11,7 @@ __all__ = [
     "Lowering",
     "Verification",
     "check_contract",
+    "executable",
     "lower",
     "verify",
 ]

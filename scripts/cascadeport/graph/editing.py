@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,11 @@ class Constants:
         chosen = set(wanted)
         self.lazy = {name: each for name, each in self.lazy.items() if name in chosen}
         self._arrays = {name: each for name, each in self._arrays.items() if name in chosen}
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Gives constants other names."""
+        self.lazy = {names.get(name, name): each for name, each in self.lazy.items()}
+        self._arrays = {names.get(name, name): each for name, each in self._arrays.items()}
 
     def tensors(self) -> Iterable[onnx.TensorProto]:
         """All constants as named tensors."""

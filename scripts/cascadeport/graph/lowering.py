@@ -9,9 +9,10 @@ from pathlib import Path
 import onnx
 
 from ..errors import CascadeportError
-from . import onnxruntime, standard
+from . import ascend, onnxruntime, standard
 from .editing import Graph, save
 from .neutral import load_neutral
+from .semantics import limit_proposals, merge_levels
 from .uint8 import normalise_inside
 
 #: What each lowering is called in targets.toml.
@@ -28,6 +29,7 @@ class Lowering:
         opset: The opset of its operators.
         outputs: Names of the outputs, boxes first.
         changes: What means something else than in PyTorch, in sentences for the table.
+        atc: For Ascend, what `atc` has to be told; None otherwise.
     """
 
     path: Path
@@ -35,6 +37,7 @@ class Lowering:
     opset: int
     outputs: tuple[str, ...]
     changes: list[str] = field(default_factory=list)
+    atc: ascend.Atc | None = None
 
 
 def lower(
@@ -45,6 +48,8 @@ def lower(
     input_dtype: str = "float32",
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    proposals: int | None = None,
+    across_levels: bool | None = None,
 ) -> Lowering:
     """Rewrites a neutral graph for a target.
 
@@ -55,13 +60,15 @@ def lower(
         input_dtype: `float32` (normalised by the host) or `uint8` (normalised inside).
         mean: For uint8, in the network's channel order.
         std: Likewise.
+        proposals: How many proposals the RPN may keep. None: as
+            many as the model was exported with; on Ascend, 500.
+        across_levels: Whether NMS of proposals compares boxes of all pyramid levels. None: it
+            does not, as in PyTorch; on Ascend it does.
+
+    Raises:
+        CascadeportError: The graph is not neutral, or asks for what the target cannot do.
     """
-    graph = Graph(load_neutral(neutral))
-    rules: dict[str, Callable[[Graph], onnx.ModelProto]] = {
-        "onnxruntime": onnxruntime.lower,
-        "onnxruntime-1.9": standard.lower,
-    }
-    if target not in rules:
+    if target not in LOWERINGS:
         raise CascadeportError(
             f"There is no lowering {target!r}.", next=f"Known: {', '.join(LOWERINGS)}."
         )
@@ -69,11 +76,32 @@ def lower(
         raise CascadeportError(
             f"There is no input type {input_dtype!r}.", next="Known: float32, uint8."
         )
-    if input_dtype == "uint8":
-        if mean is None or std is None:
-            raise CascadeportError("A uint8 input needs the mean and std to normalise with.")
-        normalise_inside(graph, mean, std)
+    if input_dtype == "uint8" and (mean is None or std is None):
+        raise CascadeportError("A uint8 input needs the mean and std to normalise with.")
+    on_ascend = target == "ascend"
+    graph = Graph(load_neutral(neutral))
+    changes = limit_proposals(graph, ascend.PROPOSALS if on_ascend and not proposals else proposals)
+    changes += merge_levels(graph, on_ascend if across_levels is None else across_levels)
+    aipp = None
+    if input_dtype == "uint8" and mean is not None and std is not None:
+        if on_ascend:
+            sides = [s.dim_value for s in graph.model.graph.input[0].type.tensor_type.shape.dim]
+            aipp = ascend.aipp(sides[2], sides[3], list(mean), list(std))
+        else:
+            normalise_inside(graph, mean, std)
+        changes.append("normalised inside the network; padding is the rounded mean, nearly 0")
+    rules: dict[str, Callable[[Graph], onnx.ModelProto]] = {
+        "onnxruntime": onnxruntime.lower,
+        "onnxruntime-1.9": standard.lower,
+        "ascend": ascend.lower,
+    }
     model = rules[target](graph)
     save(model, out)
-    opset = model.opset_import[0].version
-    return Lowering(out, target, opset, tuple(value.name for value in model.graph.output))
+    return Lowering(
+        path=out,
+        target=target,
+        opset=model.opset_import[0].version,
+        outputs=tuple(value.name for value in model.graph.output),
+        changes=changes + (ascend.CHANGES if on_ascend else []),
+        atc=ascend.describe(model, aipp) if on_ascend else None,
+    )

@@ -17,22 +17,20 @@ level floor(log2(sqrt(A) / finest_scale + 1e-6)), clipped to the levels there ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import TypeProto, defs, helper
+from onnx import defs
 
 from ..errors import CascadeportError
 from .editing import load
+from .schemas import optional, register, required, set_output, shape_of
 
 DOMAIN = "cascadeport"
 VERSION = 1
 OPSET = 11
 OPERATORS = ("DeformConv", "RoiExtractor", "ProposalNMS", "MultiClassNMS")
-
-Shape = list[int | str | None]
 
 
 def load_neutral(path: Path) -> onnx.ModelProto:
@@ -83,122 +81,66 @@ def unknown_operator(node: onnx.NodeProto, path: Path) -> CascadeportError:
 # --- the operators' schemas ---------------------------------------------------------------------
 
 
-def _parameter(name: str, type_name: str, option: str = "Single") -> defs.OpSchema.FormalParameter:
-    return defs.OpSchema.FormalParameter(
-        name, type_name, param_option=getattr(defs.OpSchema.FormalParameterOption, option)
-    )
-
-
-def _required(name: str, kind: str) -> defs.OpSchema.Attribute:
-    return defs.OpSchema.Attribute(name, getattr(defs.OpSchema.AttrType, kind), name)
-
-
-def _optional(name: str, value: int) -> defs.OpSchema.Attribute:
-    return defs.OpSchema.Attribute(name, helper.make_attribute(name, value), name)
-
-
-def _shape(context: Any, index: int) -> Shape | None:
-    kind = context.get_input_type(index)
-    if kind is None or not kind.tensor_type.HasField("shape"):
-        return None
-    return [
-        each.dim_value if each.HasField("dim_value") else (each.dim_param or None)
-        for each in kind.tensor_type.shape.dim
-    ]
-
-
-def _output(context: Any, index: int, elem: int, shape: Shape) -> None:
-    made: TypeProto = helper.make_tensor_type_proto(elem, shape)
-    context.set_output_type(index, made)
-
-
 def _infer_deform_conv(context: Any) -> None:
-    weight, offset = _shape(context, 1), _shape(context, 2)
+    weight, offset = shape_of(context, 1), shape_of(context, 2)
     if weight and offset:
-        _output(context, 0, onnx.TensorProto.FLOAT, [1, weight[0], offset[2], offset[3]])
+        set_output(context, 0, onnx.TensorProto.FLOAT, [1, weight[0], offset[2], offset[3]])
 
 
 def _infer_roi_extractor(context: Any) -> None:
-    feature, rois = _shape(context, 0), _shape(context, context.get_num_inputs() - 1)
+    feature, rois = shape_of(context, 0), shape_of(context, context.get_num_inputs() - 1)
     size = list(context.get_attribute("output_size").ints)
     channels = feature[1] if feature else None
     count = rois[0] if rois else None
-    _output(context, 0, onnx.TensorProto.FLOAT, [count, channels, *size])
+    set_output(context, 0, onnx.TensorProto.FLOAT, [count, channels, *size])
 
 
 def _infer_proposal_nms(context: Any) -> None:
-    _output(context, 0, onnx.TensorProto.FLOAT, ["proposals", 5])
+    set_output(context, 0, onnx.TensorProto.FLOAT, ["proposals", 5])
 
 
 def _infer_multi_class_nms(context: Any) -> None:
-    _output(context, 0, onnx.TensorProto.FLOAT, ["detections", 5])
-    _output(context, 1, onnx.TensorProto.INT64, ["detections"])
-
-
-def _register(
-    name: str,
-    infer: Callable[[Any], None],
-    inputs: list[tuple[str, str, str]],
-    outputs: list[tuple[str, str]],
-    attributes: list[defs.OpSchema.Attribute],
-) -> None:
-    schema = defs.OpSchema(
-        name,
-        DOMAIN,
-        VERSION,
-        doc="See the module that registers it.",
-        inputs=[_parameter(*each) for each in inputs],
-        outputs=[_parameter(*each) for each in outputs],
-        attributes=attributes,
-    )
-    schema.set_type_and_shape_inference_function(infer)
-    defs.register_schema(schema)
+    set_output(context, 0, onnx.TensorProto.FLOAT, ["detections", 5])
+    set_output(context, 1, onnx.TensorProto.INT64, ["detections"])
 
 
 _FLOAT, _INT = "tensor(float)", "tensor(int64)"
-
-if not defs.has("DeformConv", domain=DOMAIN):
-    _register(
-        "DeformConv",
-        _infer_deform_conv,
-        [
-            ("x", _FLOAT, "Single"),
-            ("weight", _FLOAT, "Single"),
-            ("offset", _FLOAT, "Single"),
-            ("bias", _FLOAT, "Optional"),
-        ],
-        [("y", _FLOAT)],
-        [_required(name, "INTS") for name in ("strides", "pads", "dilations")]
-        + [_optional("groups", 1), _optional("deform_groups", 1)],
-    )
-    _register(
-        "RoiExtractor",
-        _infer_roi_extractor,
-        [("features_and_rois", _FLOAT, "Variadic")],
-        [("crops", _FLOAT)],
-        [
-            _required("output_size", "INTS"),
-            _required("spatial_scales", "FLOATS"),
-            _required("finest_scale", "INT"),
-            _required("sampling_ratio", "INT"),
-            _required("aligned", "INT"),
-        ],
-    )
-    _register(
-        "ProposalNMS",
-        _infer_proposal_nms,
-        [("boxes", _FLOAT, "Single"), ("scores", _FLOAT, "Single"), ("levels", _INT, "Single")],
-        [("proposals", _FLOAT)],
-        [_required("iou_threshold", "FLOAT"), _required("max_detections", "INT")],
-    )
-    _register(
-        "MultiClassNMS",
-        _infer_multi_class_nms,
-        [("boxes", _FLOAT, "Single"), ("scores", _FLOAT, "Single")],
-        [("dets", _FLOAT), ("labels", _INT)],
-        [
-            _required("score_threshold", "FLOAT"),
-            _required("iou_threshold", "FLOAT"),
-            _required("max_detections", "INT"),
-        ],
-    )
+register(
+    "DeformConv",
+    DOMAIN,
+    _infer_deform_conv,
+    [("x", _FLOAT), ("weight", _FLOAT), ("offset", _FLOAT), ("bias", _FLOAT, "Optional")],
+    [("y", _FLOAT)],
+    required(strides="INTS", pads="INTS", dilations="INTS")
+    + optional(groups="INT", deform_groups="INT"),
+)
+register(
+    "RoiExtractor",
+    DOMAIN,
+    _infer_roi_extractor,
+    [("features_and_rois", _FLOAT, "Variadic")],
+    [("crops", _FLOAT)],
+    required(
+        output_size="INTS",
+        spatial_scales="FLOATS",
+        finest_scale="INT",
+        sampling_ratio="INT",
+        aligned="INT",
+    ),
+)
+register(
+    "ProposalNMS",
+    DOMAIN,
+    _infer_proposal_nms,
+    [("boxes", _FLOAT), ("scores", _FLOAT), ("levels", _INT)],
+    [("proposals", _FLOAT)],
+    required(iou_threshold="FLOAT", max_detections="INT"),
+)
+register(
+    "MultiClassNMS",
+    DOMAIN,
+    _infer_multi_class_nms,
+    [("boxes", _FLOAT), ("scores", _FLOAT)],
+    [("dets", _FLOAT), ("labels", _INT)],
+    required(score_threshold="FLOAT", iou_threshold="FLOAT", max_detections="INT"),
+)

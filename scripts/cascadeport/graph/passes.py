@@ -11,9 +11,9 @@ from .editing import Builder, Graph, attribute
 from .neutral import DOMAIN
 
 #: Larger results stay computed: a constant must not outgrow what it is made from.
-MAX_FOLDED = 1 << 20
+MAX_FOLDED = 1 << 22
 #: Convolutions whose batch norm can be folded, and the index of their bias.
-CONVOLUTIONS = {("", "Conv"): 2, (DOMAIN, "DeformConv"): 3}
+CONVOLUTIONS = {("", "Conv"): 2, (DOMAIN, "DeformConv"): 3, ("cann", "DeformableConv2D"): 3}
 
 
 def shapes(graph: Graph) -> dict[str, list[int | None]]:

@@ -17,12 +17,12 @@ Shapes = Mapping[str, list[int | None]]
 Rule = Callable[[Builder, onnx.NodeProto, Shapes], None]
 
 
-def rewrite(graph: Graph, rules: Mapping[str, Rule]) -> None:
-    """Replaces every neutral node that has a rule; the others stay."""
+def rewrite(graph: Graph, rules: Mapping[str, Rule], *, domain: str = DOMAIN) -> None:
+    """Replaces every node of `domain` that has a rule; the others stay."""
     known = shapes(graph)
     nodes: list[onnx.NodeProto] = []
     for node in graph.nodes:
-        if node.domain == DOMAIN and node.op_type in rules:
+        if node.domain == domain and node.op_type in rules:
             build = Builder(graph, node.name)
             rules[node.op_type](build, node, known)
             nodes.extend(build.nodes)

@@ -13,43 +13,68 @@ from .editing import Builder, attribute
 from .rewriting import Rule, Shapes, static
 
 
+@dataclass(frozen=True)
+class Level:
+    """One level of the pyramid, and how RoIs are cropped from it.
+
+    Attributes:
+        scale: Its cells per pixel of the network's picture.
+        size: Height and width of a crop.
+        mode: RoiAlign's, from opset 16 on; empty before.
+        shift: By how many cells RoIs are moved up and left first.
+        keep_thin: Whether thin RoIs stay thin although RoiAlign would widen them.
+    """
+
+    feature: str
+    channels: int
+    scale: float
+    size: tuple[int, int]
+    sampling_ratio: int
+    mode: str = ""
+    shift: float = 0.0
+    keep_thin: bool = False
+
+
+#: Indices of RoIs, and their crops (n,C,h,w).
+Part = tuple[str, str]
+
+
 def roi_extractor(opset: int) -> Rule:
     """The rule for RoiExtractor in `opset`.
 
-    RoiAlign says where pixels lie only from opset 16 on; see `_crops_before_16` for older ones.
+    RoiAlign says where pixels lie only from opset 16 on. That of opset 10 means `aligned=False`:
+    no shift by half a pixel, which moving the boxes undoes, and no RoI thinner than one cell of
+    its level: it would widen the thin RoIs that clipping leaves at the edges.
     """
 
     def rule(build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
         *features, rois = node.input
         aligned, ratio = bool(attribute(node, "aligned")), attribute(node, "sampling_ratio")
-        crop, mode = _crops, ""
-        if opset >= 16:
-            mode = "half_pixel" if aligned else "output_half_pixel"
-        elif aligned and ratio:
+        undo = aligned and opset < 16
+        if undo and ratio:
             raise CascadeportError(
                 "RoIAlign with a fixed sampling ratio cannot be said in operators of opset 11.",
                 where=f"node {node.name}, sampling_ratio = {ratio}",
                 next="Set sampling_ratio=0 in the config, or use the lowering `onnxruntime`.",
             )
-        elif aligned:
-            crop = _crops_before_16
-        size = tuple(attribute(node, "output_size"))
-        finest = attribute(node, "finest_scale")
-        chosen = levels(build, build.slice(rois, 1, 1, 5), len(features), finest)
-        parts: list[Part] = []
-        for feature, scale, index in zip(
-            features, attribute(node, "spatial_scales"), chosen, strict=True
-        ):
-            channels = static(known, feature, node)[1]
-            level = _Level(feature, channels, scale, size, ratio, mode)
-            parts += crop(build, level, rois, index)
-        # From the order of levels back to that of the RoIs: where a permutation puts 0, 1, 2...
-        # is what sorting it says.
-        order = build.op("Concat", [index for index, _ in parts], axis=0)
-        names = [build.graph.fresh(f"{build.prefix}/{stem}") for stem in ("sorted", "places")]
-        build.op("TopK", [order, build.op("Shape", [order])], outputs=names, axis=0, largest=0)
-        merged = build.op("Concat", [crops for _, crops in parts], axis=0)
-        build.op("Gather", [merged, names[1]], outputs=[node.output[0]], axis=0)
+        modern = "half_pixel" if aligned else "output_half_pixel"
+        height, width = attribute(node, "output_size")
+        pyramid = [
+            Level(
+                feature=feature,
+                channels=static(known, feature, node)[1],
+                scale=scale,
+                size=(height, width),
+                sampling_ratio=ratio,
+                mode=modern if opset >= 16 else "",
+                shift=0.5 if undo else 0.0,
+                keep_thin=undo,
+            )
+            for feature, scale in zip(features, attribute(node, "spatial_scales"), strict=True)
+        ]
+        boxes = build.slice(rois, 1, 1, 5)
+        chosen = levels(build, boxes, len(pyramid), attribute(node, "finest_scale"))
+        crop(build, pyramid, rois, chosen, node.output[0])
 
     return rule
 
@@ -61,51 +86,52 @@ def levels(build: Builder, boxes: str, count: int, finest_scale: int) -> list[st
     (mmdet/models/roi_heads/roi_extractors/single_level_roi_extractor.py). A comparison with the
     powers of two says the same without a logarithm that rounds differently on every machine.
     """
-    width, height = _sides(build, boxes)
-    scale = build.op("Sqrt", [build.op("Mul", [width, height])])
-    scale = build.op("Div", [scale, build.const(float(finest_scale))])
+    scale = build.op("Div", [root_of_area(build, boxes), build.const(float(finest_scale))])
     scale = build.op("Add", [scale, build.const(1e-6)])
     below = [build.op("Less", [scale, build.const(2.0**level)]) for level in range(1, count)]
+    return between(build, scale, [build.op("Not", [mask]) for mask in below])
+
+
+def root_of_area(build: Builder, boxes: str) -> str:
+    """sqrt(width * height) of boxes (N,4): (N,1)."""
+    return build.op("Sqrt", [build.op("Mul", _sides(build, boxes))])
+
+
+def between(build: Builder, scale: str, above: list[str]) -> list[str]:
+    """Indices per level, from masks (N,1) that say whether a box is above level 0, 1, ..."""
     masks = []
-    for level in range(count):
-        terms = [below[level]] if level < count - 1 else []
-        terms += [build.op("Not", [below[level - 1]])] if level > 0 else []
+    for level in range(len(above) + 1):
+        terms = [above[level - 1]] if level else []
+        terms += [build.op("Not", [above[level]])] if level < len(above) else []
         # A single level takes every box.
         terms = terms or [build.op("Less", [scale, build.const(np.inf)])]
         masks.append(build.op("And", terms) if len(terms) == 2 else terms[0])
     return [_where(build, mask) for mask in masks]
 
 
-#: Indices of RoIs, and their crops (n,C,h,w).
-Part = tuple[str, str]
+def crop(build: Builder, pyramid: list[Level], rois: str, chosen: list[str], output: str) -> None:
+    """Crops RoIs (N,5) from their levels; `chosen` are the indices of each level's RoIs."""
+    parts: list[Part] = []
+    for level, index in zip(pyramid, chosen, strict=True):
+        parts += (_crops_of_thin if level.keep_thin else _crops)(build, level, rois, index)
+    # From the order of levels back to that of the RoIs: where a permutation puts 0, 1, 2... is
+    # what sorting it says.
+    order = build.op("Concat", [index for index, _ in parts], axis=0)
+    names = [build.graph.fresh(f"{build.prefix}/{stem}") for stem in ("sorted", "places")]
+    build.op("TopK", [order, build.op("Shape", [order])], outputs=names, axis=0, largest=0)
+    merged = build.op("Concat", [crops for _, crops in parts], axis=0)
+    build.op("Gather", [merged, names[1]], outputs=[output], axis=0)
 
 
-@dataclass(frozen=True)
-class _Level:
-    """One level of the pyramid, and how RoIs are cropped from it."""
-
-    feature: str
-    channels: int
-    scale: float
-    size: tuple[int, int]
-    sampling_ratio: int
-    mode: str  # of RoiAlign from opset 16 on
-
-
-def _crops(build: Builder, level: _Level, rois: str, index: str) -> list[Part]:
-    """The crops of one level, where RoiAlign means what mmcv means."""
+def _crops(build: Builder, level: Level, rois: str, index: str) -> list[Part]:
     own = build.op("Gather", [rois, index], axis=0)
-    boxes = build.slice(own, 1, 1, 5)
-    return [(index, _align(build, level, boxes, build.slice(own, 1, 0, 1), level.size))]
+    return [(index, _cut(build, level, own, (False, False)))]
 
 
-def _crops_before_16(build: Builder, level: _Level, rois: str, index: str) -> list[Part]:
-    """The crops of one level, exactly, by a RoiAlign that puts pixels elsewhere.
+def _crops_of_thin(build: Builder, level: Level, rois: str, index: str) -> list[Part]:
+    """The crops of one level by a RoiAlign that widens thin RoIs to one cell.
 
-    RoiAlign of opset 10 means `aligned=False`: no shift by half a pixel, which moving the boxes
-    undoes, and no RoI thinner than one cell of the level: it would widen the thin RoIs that
-    clipping leaves at the edges. So RoIs are taken apart by which sides are thin, and thin sides
-    are cut into their bins.
+    RoIs are taken apart by which of their sides are thin, and thin sides are cut into bins.
     """
     rois = build.op("Gather", [rois, index], axis=0)
     sides = _sides(build, build.slice(rois, 1, 1, 5))
@@ -120,7 +146,7 @@ def _crops_before_16(build: Builder, level: _Level, rois: str, index: str) -> li
     return parts
 
 
-def _cut(build: Builder, level: _Level, rois: str, cut: tuple[bool, ...]) -> str:
+def _cut(build: Builder, level: Level, rois: str, cut: tuple[bool, ...]) -> str:
     """Crops of RoIs whose width (cut[0]) or height (cut[1]) is below one cell of the level.
 
     A bin of a thin side holds one sample, in its middle. A RoI without extent that starts half a
@@ -128,9 +154,9 @@ def _cut(build: Builder, level: _Level, rois: str, cut: tuple[bool, ...]) -> str
     """
     height, width = level.size
     columns, rows = width if cut[0] else 1, height if cut[1] else 1
-    half = build.const(0.5 / level.scale)
-    boxes = build.op("Sub", [build.slice(rois, 1, 1, 5), half])
-    picture = build.slice(rois, 1, 0, 1)
+    boxes, picture = build.slice(rois, 1, 1, 5), build.slice(rois, 1, 0, 1)
+    if level.shift:
+        boxes = build.op("Sub", [boxes, build.const(level.shift / level.scale)])
     if not any(cut):
         return _align(build, level, boxes, picture, level.size)
 
@@ -141,7 +167,7 @@ def _cut(build: Builder, level: _Level, rois: str, cut: tuple[bool, ...]) -> str
         if cut[axis]:
             middles = build.const((np.arange(bins) + 0.5).reshape(1, bins) / bins)
             start = build.op("Add", [start, build.op("Mul", [extents[axis], middles])])
-            start = end = build.op("Sub", [start, half])
+            start = end = build.op("Sub", [start, build.const(0.5 / level.scale)])
         shape = (1, bins, 1) if axis == 0 else (bins, 1, 1)
         starts.append(build.reshape(start, -1, *shape))
         ends.append(build.reshape(end, -1, *shape))
@@ -161,7 +187,7 @@ def _cut(build: Builder, level: _Level, rois: str, cut: tuple[bool, ...]) -> str
     return build.op("Mul", [crops, area])
 
 
-def _align(build: Builder, level: _Level, boxes: str, picture: str, size: tuple[int, int]) -> str:
+def _align(build: Builder, level: Level, boxes: str, picture: str, size: tuple[int, int]) -> str:
     index = build.op("Cast", [picture], to=onnx.TensorProto.INT64)
     options = {"coordinate_transformation_mode": level.mode} if level.mode else {}
     return build.op(

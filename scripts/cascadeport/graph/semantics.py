@@ -1,0 +1,45 @@
+"""Changes of meaning that can be chosen, and said: fewer proposals, NMS across pyramid levels."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from ..errors import CascadeportError
+from .editing import Graph
+from .neutral import DOMAIN
+
+
+def limit_proposals(graph: Graph, count: int | None) -> list[str]:
+    """Keeps at most `count` proposals of the RPN; returns what that changes, in sentences.
+
+    None, and a count that is no less than the model was exported with, change nothing.
+    """
+    node = _proposal_nms(graph)
+    if node is None or count is None:
+        return []
+    if count < 1:
+        raise CascadeportError(f"{count} proposals were asked for; one is the least.")
+    for each in node.attribute:
+        if each.name == "max_detections" and each.i > count:
+            before, each.i = each.i, count
+            return [f"{count} proposals instead of {before}"]
+    return []
+
+
+def merge_levels(graph: Graph, across: bool) -> list[str]:
+    """Lets NMS of proposals compare boxes of all pyramid levels, if `across`."""
+    node = _proposal_nms(graph)
+    if node is None or not across or not graph.constants[node.input[2]].any():
+        return []
+    name = graph.fresh(f"{node.name}/one_level")
+    graph.constants[name] = np.zeros_like(graph.constants[node.input[2]])
+    node.input[2] = name
+    return ["NMS of proposals across pyramid levels instead of within each"]
+
+
+def _proposal_nms(graph: Graph) -> onnx.NodeProto | None:
+    for node in graph.nodes:
+        if node.domain == DOMAIN and node.op_type == "ProposalNMS":
+            return node
+    return None

@@ -1,0 +1,95 @@
+"""Whole lowerings of one small detector: every target detects the same, and says its changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from cascadeport.errors import CascadeportError
+from cascadeport.graph import LOWERINGS, check_contract, executable, lower
+
+from tests.helpers.graph_models import picture_for, run, tiny_detector
+
+
+@pytest.fixture
+def neutral(tmp_path: Path) -> Path:
+    path = tmp_path / "neutral.onnx"
+    onnx.save(tiny_detector(), str(path))
+    return path
+
+
+def detect(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    boxes, labels = run(path, picture_for(onnx.load(str(path)), seed))
+    real = boxes[:, 4] > 0
+    return boxes[real], labels[real]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_every_lowering_detects_the_same(neutral: Path, tmp_path: Path, seed: int) -> None:
+    found = {}
+    for target in LOWERINGS:
+        faithful = {"proposals": 20, "across_levels": False}
+        done = lower(neutral, tmp_path / f"{target}.onnx", target, **faithful)
+        path = done.path
+        if target == "ascend":
+            path = executable(done.path, tmp_path / "executable.onnx", "fp32")
+        found[target] = detect(path, seed)
+    boxes, labels = found["onnxruntime"]
+    assert len(boxes) > 3
+    for target, (other_boxes, other_labels) in found.items():
+        np.testing.assert_array_equal(other_labels, labels, err_msg=target)
+        np.testing.assert_allclose(other_boxes, boxes, atol=1e-4, err_msg=target)
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "onnxruntime-1.9"])
+def test_the_result_obeys_the_contract_with_one_opset_and_nothing_foreign(
+    neutral: Path, tmp_path: Path, target: str
+) -> None:
+    done = lower(neutral, tmp_path / "lowered.onnx", target)
+    assert check_contract(done.path, size=64).opset == done.opset
+    assert (done.changes, done.atc) == ([], None)
+    model = onnx.load(str(done.path))
+    onnx.checker.check_model(model, full_check=True)
+    kinds = {node.op_type for node in model.graph.node}
+    assert "BatchNormalization" not in kinds
+    assert ("DeformConv" in kinds) == (target == "onnxruntime")
+
+
+def test_bytes_in_the_same_detections_out(neutral: Path, tmp_path: Path) -> None:
+    mean, std = [120.0, 110.0, 100.0], [60.0, 58.0, 57.0]
+    plain = lower(neutral, tmp_path / "float.onnx", "onnxruntime")
+    bytes_ = lower(
+        neutral, tmp_path / "bytes.onnx", "onnxruntime", input_dtype="uint8", mean=mean, std=std
+    )
+    assert check_contract(bytes_.path).dtype == "uint8"
+    assert any("normalised inside" in change for change in bytes_.changes)
+    picture = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    normalised = ((picture - np.array(mean)) / np.array(std)).astype("f4").transpose(0, 3, 1, 2)
+    boxes, labels = run(plain.path, {"input": normalised})
+    other_boxes, other_labels = run(bytes_.path, {"input": picture})
+    np.testing.assert_array_equal(other_labels, labels)
+    np.testing.assert_allclose(other_boxes, boxes, atol=1e-4)
+
+
+@pytest.mark.parametrize("target", LOWERINGS)
+def test_fewer_proposals_and_merged_levels_are_chosen_and_said(
+    neutral: Path, tmp_path: Path, target: str
+) -> None:
+    done = lower(neutral, tmp_path / "x.onnx", target, proposals=7, across_levels=True)
+    assert "7 proposals instead of 20" in done.changes
+    assert any("across pyramid levels" in change for change in done.changes)
+    same = lower(neutral, tmp_path / "y.onnx", target, proposals=20, across_levels=False)
+    assert not any("proposals" in change or "across" in change for change in same.changes)
+
+
+def test_fewer_proposals_change_what_is_detected(neutral: Path, tmp_path: Path) -> None:
+    full = detect(lower(neutral, tmp_path / "x.onnx", "onnxruntime").path, 1)[0]
+    few = detect(lower(neutral, tmp_path / "y.onnx", "onnxruntime", proposals=2).path, 1)[0]
+    assert len(np.unique(few[:, :4], axis=0)) <= 2 < len(np.unique(full[:, :4], axis=0))
+
+
+def test_no_proposals_are_refused(neutral: Path, tmp_path: Path) -> None:
+    with pytest.raises(CascadeportError, match="one is the least"):
+        lower(neutral, tmp_path / "x.onnx", "onnxruntime", proposals=-1)
