@@ -120,7 +120,7 @@ def plan(options: Options) -> Plan:
 
     source = data.source(options, target)
     chosen, notes = graph.lowering_for(target, engine)
-    graphs = graph.stages(card, target, chosen, options)
+    graphs = graph.stages(card, target, chosen, engine, source, options)
     network = graph.network(card, graphs)
     inferring = infer.stage(card, target, options, source, network, runtime)
     evaluating = evaluate.stage(inferring, options, source)

@@ -49,7 +49,8 @@ class LocalEngine:
     def run(self, task: Task, on_event: Callable[[Event], None]) -> None:
         """Runs a task as a child in a session of its own, so that Ctrl-C reaches us first."""
         argv = [sys.executable if part == "python3" else part for part in task.argv]
-        env = {**os.environ, **task.env, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+        own = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+        env = {**os.environ, **own, **task.env}
         with task.log.open("wb") as log:
             process = subprocess.Popen(
                 argv,

@@ -11,6 +11,8 @@ from cascadeport.cards import Card
 from cascadeport.errors import CascadeportError
 from cascadeport.options import Options
 from cascadeport.plan import Stage
+from cascadeport.stages import export
+from cascadeport.stages.data import Source
 from cascadeport.stages.infer import Network
 from cascadeport.targets import Target
 
@@ -43,15 +45,18 @@ def lowering_for(target: Target, engine: str) -> tuple[str, tuple[str, ...]]:
     return "onnxruntime-1.9", (note,)
 
 
-def stages(card: Card, target: Target, lowering: str, options: Options) -> tuple[Stage, ...]:
+def stages(
+    card: Card, target: Target, lowering: str, engine: str, source: Source, options: Options
+) -> tuple[Stage, ...]:
     """Plans what leads to the target's graph. Nothing for a graph that is ready as it is."""
     if card.graph is None:
-        raise CascadeportError(
-            f"The card '{card.name}' has a checkpoint and no graph.",
-            where=str(card.folder / f"{card.name}.toml"),
-            next="Export it first (docs/export.md) and name the neutral graph in the card's "
-            '[graph], with kind = "neutral".',
+        assert card.checkpoint is not None
+        before = export.stages(card, card.checkpoint, target, engine, source, options)
+        exported = before[-1]
+        lower = _lower(
+            card, exported.folder / export.NEUTRAL, exported.key, lowering, options, exported.folder
         )
+        return (*before, lower)
     path = card.file(card.graph.path)
     if card.graph.kind == "ready":
         if lowering == "ascend":
@@ -62,6 +67,13 @@ def stages(card: Card, target: Target, lowering: str, options: Options) -> tuple
                 next="Export the neutral graph from the checkpoint (docs/export.md).",
             )
         return ()
+    return (_lower(card, path, digest.of_file(path), lowering, options, None),)
+
+
+def _lower(
+    card: Card, path: Path, known: str, lowering: str, options: Options, exported: Path | None
+) -> Stage:
+    """`exported` is the folder with PyTorch's own detections, which the graph is verified by."""
 
     def work(run: Run, folder: Path) -> None:
         from cascadeport import graph
@@ -76,24 +88,26 @@ def stages(card: Card, target: Target, lowering: str, options: Options) -> tuple
         )
         facts = {"lowering": lowering, "opset": done.opset, "changes": list(done.changes)}
         (folder / LOWERING).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        if exported is not None and lowering != "ascend":
+            verification = graph.verify(folder / NETWORK, exported)
+            verification.write(folder / "verification.json")
+            verification.demand()
 
-    return (
-        Stage(
-            name="lower",
-            title=f"lower {card.name} for {lowering}",
-            folder=options.build / "models" / card.name / lowering,
-            parameters={
-                "lowering": lowering,
-                "dtype": card.input.dtype,
-                "mean": list(card.input.mean),
-                "std": list(card.input.std),
-            },
-            inputs={
-                "graph": digest.of_file(path),
-                "passes": digest.of_sources(Path(__file__).parents[1] / "graph"),
-            },
-            work=work,
-        ),
+    return Stage(
+        name="lower",
+        title=f"lower {card.name} for {lowering}",
+        folder=options.build / "models" / card.name / lowering,
+        parameters={
+            "lowering": lowering,
+            "dtype": card.input.dtype,
+            "mean": list(card.input.mean),
+            "std": list(card.input.std),
+        },
+        inputs={
+            "graph": known,
+            "passes": digest.of_sources(Path(__file__).parents[1] / "graph"),
+        },
+        work=work,
     )
 
 
