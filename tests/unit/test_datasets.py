@@ -419,6 +419,11 @@ def test_boxes_that_end_outside_are_counted(tmp_path: Path) -> None:
     assert found.plain
 
 
+@pytest.mark.parametrize("box", [[30, 0, 0.5, 5], [0, 10, 5, 0.5], [-5, 0, 5, 5], [0, -5, 5, 5]])
+def test_boxes_that_touch_their_picture_are_no_fault(tmp_path: Path, box: list[float]) -> None:
+    datasets.load(build(tmp_path, changed(lambda it: it["annotations"][1].update(bbox=box))))
+
+
 def test_boxes_without_a_side_are_counted(tmp_path: Path) -> None:
     flat = changed(lambda it: it["annotations"][0].update(bbox=[1, 1, 0, 5]))
     found = datasets.load(build(tmp_path, flat))
