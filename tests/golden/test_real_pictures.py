@@ -1,0 +1,65 @@
+"""Real detectors on real pictures, from the card to the table."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cascadeport import digest
+
+CARD = """
+title = "NanoDet-m 416"
+classes = "{classes}"
+[input]
+size = 416
+mean = [103.53, 116.28, 123.675]
+std = [57.375, 57.12, 58.395]
+channels = "bgr"
+[graph]
+path = "{graph}"
+sha256 = "{sha256}"
+"""
+
+
+def run(repository: Path, folder: Path, *more: str) -> dict[str, Any]:
+    """The first row of the comparison that `cascadeport all` writes into `folder`."""
+    places = ["--build", str(folder / "build"), "--results", str(folder / "results")]
+    path = os.pathsep.join([str(repository / "scripts"), str(repository)])
+    done = subprocess.run(
+        [sys.executable, "-m", "cascadeport", "all", "--repeats", "1", *places, *more],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (comparison,) = (folder / "results").glob("*/comparison.json")
+    row: dict[str, Any] = json.loads(comparison.read_text(encoding="utf-8"))["rows"][0]
+    return row
+
+
+def test_somebody_elses_detector_on_coco(repository: Path, shared: Path, tmp_path: Path) -> None:
+    """AP 0.3274 and AP50 0.4972 were measured with pycocotools on the detector's own code."""
+    graph = shared / "detector" / "nanodet_m.onnx"
+    card = tmp_path / "nanodet.toml"
+    classes = repository / "models" / "classes" / "coco.toml"
+    card.write_text(CARD.format(classes=classes, graph=graph, sha256=digest.of_file(graph)))
+    row = run(repository, tmp_path, "--model", str(card), "--data", str(shared / "coco26"))
+    assert row["status"] == "measured"
+    assert row["map"] == pytest.approx(0.327, abs=0.003)
+    assert row["map50"] == pytest.approx(0.497, abs=0.003)
+    assert row["images"] == 26
+
+
+def test_the_demo_on_its_held_out_pictures(repository: Path, tmp_path: Path) -> None:
+    """The committed model, the drawn pictures: at least what docs/demo.md promises."""
+    row = run(repository, tmp_path)
+    assert row["status"] == "measured"
+    assert row["images"] == 200
+    assert row["map"] >= 0.60
