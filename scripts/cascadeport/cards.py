@@ -110,7 +110,7 @@ class _Card(Strict):
     title: str
     input: Input
     output: Output = Output()
-    classes: Annotated[tuple[Class, ...], BeforeValidator(_as_tuple)] = Field(min_length=1)
+    classes: Annotated[tuple[Class, ...], BeforeValidator(_as_tuple)]
     graph: Graph | None = None
     checkpoint: Checkpoint | None = None
     reference: Reference | None = None
@@ -118,6 +118,8 @@ class _Card(Strict):
     @field_validator("classes")
     @classmethod
     def _distinct(cls, value: tuple[Class, ...]) -> tuple[Class, ...]:
+        if not value:
+            raise ValueError("a detector has at least one class")
         for what in ("name", "category_id"):
             seen: set[Any] = set()
             for index, item in enumerate(value):

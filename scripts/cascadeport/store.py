@@ -24,9 +24,9 @@ from cascadeport.errors import CascadeportError
 
 FORMAT = 1
 RECORD = "stage.json"
-# Files above this size are trusted by size: hashing a data set or a big graph before every run
-# would cost more than it could find. The bundle checks the digest of the graph it loads.
-_HASHED_BELOW = 32 << 20
+# Products above this size are trusted by their files' sizes: hashing a data set or a big graph
+# before every run costs more than it finds. The bundle checks the digest of the graph it loads.
+_HASHED_BELOW = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,11 @@ def write_record(
 
 
 def _listing(folder: Path, files: Sequence[Path]) -> dict[str, Any]:
+    hashed = sum(path.stat().st_size for path in files) < _HASHED_BELOW
     listing = {}
     for path in files:
         size = path.stat().st_size
-        sha256 = digest.of_file(path) if size < _HASHED_BELOW else None
+        sha256 = digest.of_file(path) if hashed else None
         listing[path.relative_to(folder).as_posix()] = {"bytes": size, "sha256": sha256}
     return listing
 

@@ -98,8 +98,8 @@ def _described(name: str, path: Path, options: Options) -> Source:
     return Source(
         name=name,
         root=folder,
-        pictures=datasets.PICTURES,
-        annotations=datasets.ANNOTATIONS,
+        pictures=getattr(description, "pictures", datasets.PICTURES),
+        annotations=getattr(description, "annotations", datasets.ANNOTATIONS),
         stages=(stage,),
         digests={"dataset": stage.key},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,7 +105,10 @@ def _fetch(card: Card, checkpoint: Checkpoint, folder: Path, options: Options) -
     def work(run: Run, out: Path) -> None:
         downloads = run.options.build / "downloads"
         found = fetch.fetch(source, downloads / name, progress=fetch.megabytes(run.reporter.update))
-        os.link(found.path, out / name)
+        try:
+            os.link(found.path, out / name)
+        except OSError:  # another disk, or a file system without hard links
+            shutil.copyfile(found.path, out / name)
 
     return Stage(
         name="fetch",
