@@ -1,6 +1,8 @@
 """Trains the demo model on scenes. Runs in the export environment; see docs/demo.md.
 
+Usage:
     python images/export/train_demo.py --train FOLDER --test FOLDER --out FOLDER
+    python images/export/train_demo.py --test FOLDER --evaluate models/demo/demo.pth
 """
 
 import argparse
@@ -72,18 +74,18 @@ class Scenes:
             else:
                 boxes.append(box)
                 labels.append(self.category_ids.index(annotation["category_id"]))
-        return dict(
-            id=image["id"],
-            pixels=resized,
-            left=left,
-            top=top,
-            scales=scales,
-            width=width,
-            height=height,
-            boxes=np.array(boxes, np.float32).reshape(-1, 4),
-            labels=np.array(labels, np.int64),
-            crowds=np.array(crowds, np.float32).reshape(-1, 4),
-        )
+        return {
+            "id": image["id"],
+            "pixels": resized,
+            "left": left,
+            "top": top,
+            "scales": scales,
+            "width": width,
+            "height": height,
+            "boxes": np.array(boxes, np.float32).reshape(-1, 4),
+            "labels": np.array(labels, np.int64),
+            "crowds": np.array(crowds, np.float32).reshape(-1, 4),
+        }
 
 
 def network_input(item):
@@ -109,29 +111,32 @@ def augment(picture, boxes, rng):
 
 def meta():
     shape = (SIZE, SIZE, 3)
-    return dict(
-        img_shape=shape, pad_shape=shape, ori_shape=shape, scale_factor=1.0, flip=False, filename=""
-    )
+    return {
+        "img_shape": shape,
+        "pad_shape": shape,
+        "ori_shape": shape,
+        "scale_factor": 1.0,
+        "flip": False,
+        "filename": "",
+    }
 
 
 def batch(scenes, indices, rng):
     pictures, boxes, labels, crowds = [], [], [], []
     for index in indices:
         item = scenes.items[index]
-        picture, (own, ignored) = augment(
-            network_input(item), (item["boxes"], item["crowds"]), rng
-        )
+        picture, (own, ignored) = augment(network_input(item), (item["boxes"], item["crowds"]), rng)
         pictures.append(picture)
         boxes.append(torch.from_numpy(own))
         labels.append(torch.from_numpy(item["labels"]))
         crowds.append(torch.from_numpy(ignored))
-    return dict(
-        img=torch.from_numpy(np.stack(pictures)),
-        img_metas=[meta() for _ in indices],
-        gt_bboxes=boxes,
-        gt_labels=labels,
-        gt_bboxes_ignore=crowds,
-    )
+    return {
+        "img": torch.from_numpy(np.stack(pictures)),
+        "img_metas": [meta() for _ in indices],
+        "gt_bboxes": boxes,
+        "gt_labels": labels,
+        "gt_bboxes_ignore": crowds,
+    }
 
 
 def evaluate(model, scenes, limit=None):
@@ -150,12 +155,12 @@ def evaluate(model, scenes, limit=None):
                     limits = [item["width"], item["height"]] * 2
                     x0, y0, x1, y1 = np.clip(box, 0, limits).tolist()
                     found.append(
-                        dict(
-                            image_id=item["id"],
-                            category_id=scenes.category_ids[label],
-                            bbox=[x0, y0, x1 - x0, y1 - y0],
-                            score=score,
-                        )
+                        {
+                            "image_id": item["id"],
+                            "category_id": scenes.category_ids[label],
+                            "bbox": [x0, y0, x1 - x0, y1 - y0],
+                            "score": score,
+                        }
                     )
     model.train()
     if not found:
@@ -177,9 +182,10 @@ def learning_rate(step, steps, peak, warmup=50):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--train", required=True)
-    parser.add_argument("--test", required=True)
-    parser.add_argument("--out", required=True)
+    parser.add_argument("--train", help="pictures to train on, a folder in COCO layout")
+    parser.add_argument("--test", required=True, help="held-out pictures, the same layout")
+    parser.add_argument("--out", help="checkpoints go here; a run goes on from the one it finds")
+    parser.add_argument("--evaluate", metavar="CHECKPOINT", help="no training: only measure this")
     parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -187,7 +193,10 @@ def parse():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save-every", type=int, default=50)
     parser.add_argument("--test-every", type=int, default=300)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not arguments.evaluate and not (arguments.train and arguments.out):
+        parser.error("training needs --train and --out")
+    return arguments
 
 
 def save(path, value):
@@ -197,7 +206,6 @@ def save(path, value):
 
 def main():
     arguments = parse()
-    os.makedirs(arguments.out, exist_ok=True)
     random.seed(arguments.seed)
     np.random.seed(arguments.seed)
     torch.manual_seed(arguments.seed)
@@ -205,6 +213,11 @@ def main():
     torch.set_flush_denormal(True)
     config = Config.fromfile(os.path.join(HERE, "configs", "demo.py"))
     model = build_detector(config.model, train_cfg=config.train_cfg, test_cfg=config.test_cfg)
+    if arguments.evaluate:
+        model.load_state_dict(torch.load(arguments.evaluate)["state_dict"])
+        print("held-out AP, all pictures: %.4f" % evaluate(model, Scenes(arguments.test)))
+        return
+    os.makedirs(arguments.out, exist_ok=True)
     model.init_weights()
     model.train()
     print("parameters: %d" % sum(p.numel() for p in model.parameters()))
@@ -257,17 +270,22 @@ def main():
         if step % arguments.save_every == 0:
             save(
                 state,
-                dict(model=model.state_dict(), optimizer=optimizer.state_dict(), step=step),
+                {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step},
             )
         if step % arguments.test_every == 0:
             print("held-out AP after %d: %.4f" % (step, evaluate(model, test, 60)), flush=True)
     print("held-out AP, all pictures: %.4f" % evaluate(model, test))
     save(
         os.path.join(arguments.out, "demo.pth"),
-        dict(
-            meta=dict(config="demo", CLASSES=train.names, seed=arguments.seed, steps=step),
-            state_dict=model.state_dict(),
-        ),
+        {
+            "meta": {
+                "config": "demo",
+                "CLASSES": train.names,
+                "seed": arguments.seed,
+                "steps": step,
+            },
+            "state_dict": model.state_dict(),
+        },
     )
 
 

@@ -14,14 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
-
 from cascadeport import datasets
 from cascadeport.errors import CascadeportError
 from cascadeport.scenes import CATEGORIES, generate
 from cascadeport.scenes.annotate import box, polygons, run_lengths
 from cascadeport.scenes.dataset import CYCLE
 from cascadeport.scenes.files import Storage, write
+from PIL import Image
 
 COUNT, SEED = 200, 2017
 EXIF_ORIENTATION = 0x0112
@@ -226,15 +225,14 @@ def test_occlusion(held_out: HeldOut) -> None:
 
 
 def test_objects_are_seen_where_their_boxes_are(held_out: HeldOut) -> None:
-    """As decoded, also after a turn by EXIF: a box's rim differs from its surroundings.
+    """In pictures turned by EXIF: the colours on both sides of every outline differ.
 
-    Pixels inside of objects' outlines and outside of all boxes are compared, picture by picture:
-    a picture turned the wrong way would show background in both.
+    Were a picture turned the wrong way, there would mostly be background on both sides.
     """
-    outlines = {image["id"]: [] for image in held_out.images}  # type: dict[int, list[Any]]
+    outlines: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in held_out.images}
     for thing in held_out.objects:
         outlines[thing["image_id"]].append(thing)
-    turned = 0
+    seen = 0
     for index, image in enumerate(held_out.images):
         if index % CYCLE != 4:
             continue
@@ -247,9 +245,9 @@ def test_objects_are_seen_where_their_boxes_are(held_out: HeldOut) -> None:
             rim_inside = (mask - cv2.erode(mask, np.ones((3, 3), np.uint8))) > 0
             rim_outside = (cv2.dilate(mask, kernel) - cv2.dilate(mask, kernel[:3, :3])) > 0
             inside, outside = picture[rim_inside].mean(axis=0), picture[rim_outside].mean(axis=0)
-            turned += 1
+            seen += 1
             assert np.abs(inside - outside).sum() > 30, (image["file_name"], thing["bbox"])
-    assert turned >= 15
+    assert seen >= 15
 
 
 # The annotations
@@ -275,7 +273,7 @@ def test_ids_are_unique_and_refer_to_what_exists(held_out: HeldOut) -> None:
     assert {thing["image_id"] for thing in held_out.things} <= set(held_out.sides)
     categories = {category["id"] for category in held_out.content["categories"]}
     assert {thing["category_id"] for thing in held_out.things} <= categories
-    licenses = {license["id"] for license in held_out.content["licenses"]}
+    licenses = {terms["id"] for terms in held_out.content["licenses"]}
     assert {image["license"] for image in held_out.images} == licenses
 
 
@@ -307,16 +305,16 @@ def test_pycocotools_reads_the_same_boxes_and_areas(held_out: HeldOut) -> None:
         assert masks.area(rle) == crowd["area"]
         assert masks.toBbox(rle).tolist() == crowd["bbox"]
     outlined = coco.loadAnns(coco.getAnnIds(iscrowd=False))
-    assert outlined
+    loose = 0
     for thing in outlined:
-        if not thing["segmentation"]:
-            continue
         x, y, width, height = masks.toBbox(coco.annToRLE(thing)).tolist()
         left, top, across, down = thing["bbox"]
-        assert abs(x - left) <= 2
-        assert abs(y - top) <= 2
-        assert abs(x + width - left - across) <= 2
-        assert abs(y + height - top - down) <= 2
+        rims = (x - left, y - top, left + across - x - width, top + down - y - height)
+        assert min(rims) >= -1, "the outline leaves the box"
+        loose += max(rims) > 2
+    assert len(outlined) == len(held_out.objects)
+    # Where an occluder leaves a sliver of a pixel's width, the box holds it, the outline does not.
+    assert loose <= 0.03 * len(outlined)
 
 
 def test_our_own_reader_finds_no_fault(held_out: HeldOut) -> None:

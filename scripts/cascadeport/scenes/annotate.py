@@ -26,7 +26,10 @@ def run_lengths(mask: Mask) -> list[int]:
 
 
 def polygons(mask: Mask) -> list[list[float]]:
-    """Outer contours of a mask (h,w) as COCO polygons x0,y0,x1,y1,... through pixel centres."""
+    """Outer contours of a mask (h,w) as COCO polygons x0,y0,x1,y1,... through pixel centres.
+
+    Slivers with fewer than three corners are left out: they are part of the box, not of this.
+    """
     found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return [(contour.reshape(-1) + 0.5).tolist() for contour in found if contour.shape[0] >= 3]
 
