@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Optional
 
 import onnx
 
@@ -12,7 +13,7 @@ from .neutral import DOMAIN
 from .passes import shapes
 
 #: Known sides of a value's shape; None for a side that depends on the picture.
-Shapes = Mapping[str, list[int | None]]
+Shapes = Mapping[str, list[Optional[int]]]  # noqa: UP045  (Python 3.9)
 #: Adds the nodes that compute the outputs of a neutral node, under the same names.
 Rule = Callable[[Builder, onnx.NodeProto, Shapes], None]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Union
 
 from onnx import defs, helper
 
-Shape = list[int | str | None]
+# Spelt for Python 3.9, on which this package runs inside the Ascend images.
+Shape = list[Union[int, str, None]]  # noqa: UP007
 #: Sets the outputs' types and shapes from those of the inputs.
 Infer = Callable[[Any], None]
 Options = defs.OpSchema.FormalParameterOption
