@@ -234,15 +234,16 @@ def test_no_engine_is_a_failure_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_wheelhouse_that_lacks_wheels(tmp_path: Path) -> None:
     context = Context.of("cpu", target("cpu"), Options(engine="docker"))
-    context = dataclasses.replace(context, variables={"WHEELS": str(tmp_path), "PIP_NO_INDEX": "1"})
+    context = dataclasses.replace(context, variables={"WHEELS": str(tmp_path)})
     found = engine._wheelhouse(context)
     assert found.status == "fail"
     assert "onnxruntime==" in found.finding
+    (tmp_path / "cpu").mkdir()
     lock = (REPOSITORY / "images/cpu/requirements.lock").read_text()
     for line in lock.splitlines():
         if "==" in line:
             name, version = line.split()[0].split("==")
-            (tmp_path / f"{name.replace('-', '_')}-{version}-py3-none-any.whl").touch()
+            (tmp_path / "cpu" / f"{name.replace('-', '_')}-{version}-py3-none-any.whl").touch()
     assert engine._wheelhouse(context).status == "ok"
 
 

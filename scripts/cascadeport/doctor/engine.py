@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cascadeport.doctor.findings import Check, Context, Finding
+from cascadeport.engines import wheels
 from cascadeport.options import REPOSITORY
 
 if TYPE_CHECKING:
@@ -98,10 +99,9 @@ def _runtime(context: Context) -> Finding:
 
 
 def _wheelhouse(context: Context) -> Finding:
-    folder = REPOSITORY / context.variables.get("WHEELS", "")
-    lock = REPOSITORY / "images" / context.target.image / "requirements.lock"
-    if context.ascend:
-        lock = REPOSITORY / "images" / "ascend" / "locks" / "convert-requirements.lock"
+    house = REPOSITORY / context.variables["WHEELS"]
+    folder = house / wheels.folders(context.target.image)[0]
+    lock = REPOSITORY / wheels.LOCKS[folder.name][0]
     wanted = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", lock.read_text(), flags=re.MULTILINE)
     have = [re.sub(r"[-_.]+", "_", wheel.name).lower() for wheel in folder.glob("*.whl")]
     absent = []
@@ -114,7 +114,7 @@ def _wheelhouse(context: Context) -> Finding:
             "wheelhouse",
             "fail",
             f"{folder} lacks {', '.join(absent)}.",
-            reason="PIP_NO_INDEX is set: the image is built from this folder alone.",
+            reason="WHEELS is set: the image is built from this folder alone.",
             remedy=f"Fetch it where an index can be reached: make wheels TARGET={context.name}.",
         )
     return Finding("wheelhouse", "ok", f"{folder} holds the {len(wanted)} packages of the lock.")
@@ -131,7 +131,7 @@ CHECKS = (
     ),
     Check(
         "wheelhouse",
-        lambda context: context.engine == "docker" and bool(context.variables.get("PIP_NO_INDEX")),
+        lambda context: context.engine == "docker" and bool(context.variables.get("WHEELS")),
         _wheelhouse,
     ),
 )

@@ -8,6 +8,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from cascadeport import targets
+from cascadeport.engines import simulator
+from cascadeport.errors import CascadeportError
 from cascadeport.options import REPOSITORY, Options
 from cascadeport.schema import Strict, read_toml, validate
 
@@ -85,8 +88,62 @@ def variables(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
     The device nodes belong to HwHiAiUser (often 0660), whose number differs from host to host:
     the container's user joins the group that the host's node has.
     """
+    if options.simulate:
+        return _stand_ins(_soc(options))
     found: dict[str, str] = {}
     if "ASCEND_GID" not in environ:
         with contextlib.suppress(OSError):
             found["ASCEND_GID"] = str(NODE.stat().st_gid)
     return found
+
+
+def _stand_ins(soc: str) -> dict[str, str]:
+    """Stand-ins in place of everything that an Ascend host has."""
+    place = simulator.folder(soc)
+    nodes = ["DAVINCI_MANAGER", "DEVMM_SVM", "HISI_HDC", *(f"DAVINCI{i}" for i in range(4))]
+    return {
+        "CANN": (place / "cann").relative_to(REPOSITORY).as_posix(),
+        "ASCEND_DRIVER": str(place / "driver"),
+        "NPU_SMI": str(place / "npu-smi"),
+        # Any device that every engine may hand in: nobody reads from it.
+        **dict.fromkeys(nodes, "/dev/zero"),
+    }
+
+
+def _soc(options: Options) -> str:
+    target = targets.find(options.target, targets.load(options.targets))
+    if target.soc is None:
+        raise CascadeportError(
+            f"Target {options.target} has no simulator.",
+            next="SIMULATE=1 is for Ascend targets; leave it out.",
+        )
+    return target.soc
+
+
+def prepare(options: Options, chips: int, environ: Mapping[str, str]) -> None:
+    """Puts in place what an image of CANN is built from: the stand-ins, or looks for the vendor's.
+
+    Raises:
+        CascadeportError: The vendor's packages are not there; with where to get them.
+    """
+    release = cann()
+    if options.simulate:
+        simulator.prepare(_soc(options), chips, release.version, environ)
+        return
+    missing = missing_packages(environ)
+    if missing:
+        raise CascadeportError(
+            f"{', '.join(missing)} missing: the vendor's packages may not be passed on, you put "
+            "them in place yourself.",
+            where=str(folder(environ)),
+            next=f"Get them from {release.source} and record them as docs/containers.md says; "
+            "without them, SIMULATE=1 runs the target on a stand-in.",
+        )
+
+
+def stand_in_digests(options: Options) -> dict[str, str]:
+    """Digests of folders that a plan may name before they are made."""
+    if not options.simulate:
+        return {}
+    place = (simulator.folder(_soc(options)) / "cann").relative_to(REPOSITORY).as_posix()
+    return {place: simulator.sources_digest()}

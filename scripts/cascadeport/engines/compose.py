@@ -214,6 +214,11 @@ def device_paths(service: Service) -> list[str]:
     return [device.split(":")[0] for device in service.devices]
 
 
+def chips(service: Service) -> int:
+    """How many Ascend chips a service is handed."""
+    return sum(bool(re.search(r":/dev/davinci\d+", device)) for device in service.devices)
+
+
 def create_arguments(service: Service) -> dict[str, Any]:
     """A service as arguments of the docker SDK's `containers.create`, mounts left out."""
     from docker.types import DeviceRequest as Request

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascadeport.engines import Event, Mount, Task, compose, faults, hosts, images, sweep
+from cascadeport.engines import Event, Mount, Task, ascend, compose, faults, hosts, images, sweep
 from cascadeport.errors import CascadeportError
 from cascadeport.options import REPOSITORY, Options
 from cascadeport.targets import Target
@@ -45,8 +45,6 @@ def service_of(
 
 def variables_of(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
     """What fills compose files and build arguments: the environment, and what is known here."""
-    from cascadeport.engines import ascend
-
     found = dict(environ)
     if os.getuid() != 0:
         # Results belong to who asked for them. A run as root keeps the image's own user.
@@ -61,7 +59,8 @@ def identity(stage: str, target: Target, options: Options) -> Mapping[str, str]:
     service, folder = service_of(stage, target, variables)
     known = {"engine": "docker", "image": service.image}
     if service.build is not None:
-        recipe = images.recipe(service.image, service.build, folder, variables)
+        made_later = ascend.stand_in_digests(options)
+        recipe = images.recipe(service.image, service.build, folder, variables, made_later)
         known["recipe"] = recipe.digest
     return known
 
@@ -146,7 +145,11 @@ class DockerEngine:
             raise CascadeportError(
                 f"The image {service.image} has no build declaration.", where=str(folder)
             )
-        recipe = images.recipe(service.image, service.build, folder, self._variables)
+        if "CANN" in service.build.args:
+            runner, _ = service_of("infer", self._target, self._variables)
+            ascend.prepare(self._options, compose.chips(runner), self._variables)
+        made_later = ascend.stand_in_digests(self._options)
+        recipe = images.recipe(service.image, service.build, folder, self._variables, made_later)
         log = self._options.build / "images" / f"{service.image.replace('/', '-')}.log"
         self._images[service.image] = images.build(
             recipe,

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cascadeport import digest
@@ -26,6 +26,8 @@ from cascadeport.errors import CascadeportError
 # by the lock's hashes wherever they come from.
 _NOT_IN_RECIPE = ("bundle",)
 _WHEELS = "WHEELS"
+# Settings of this machine's pip that hold paths, which a build cannot see.
+_OF_THIS_MACHINE = ("PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_CERT")
 _TAIL = 25
 
 
@@ -39,6 +41,7 @@ class Recipe:
         dockerfile: Relative to the context.
         target: The build stage; None: the last one.
         arguments: Build arguments that have a value.
+        known: Digests of copied folders that are made only when the image is built.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Recipe:
     dockerfile: str
     target: str | None
     arguments: Mapping[str, str]
+    known: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -56,13 +60,19 @@ class Recipe:
         for source in _copied(text, {**_defaults(text), **given}):
             path = self.context / source
             if source.split("/")[0] not in _NOT_IN_RECIPE:
-                sources[source] = _of_path(path)
+                sources[source] = self.known.get(source) or _of_path(path)
         return digest.of_value(
             {"dockerfile": text, "target": self.target, "arguments": given, "sources": sources}
         )
 
 
-def recipe(name: str, build: Build, folder: Path, variables: Mapping[str, str]) -> Recipe:
+def recipe(
+    name: str,
+    build: Build,
+    folder: Path,
+    variables: Mapping[str, str],
+    known: Mapping[str, str] | None = None,
+) -> Recipe:
     """The recipe that a service's `build` declares.
 
     Args:
@@ -71,10 +81,18 @@ def recipe(name: str, build: Build, folder: Path, variables: Mapping[str, str]) 
         folder: The compose file's folder.
         variables: Where build arguments without a value get theirs; unset or empty ones are left
             out, so that the Dockerfile's default holds.
+        known: See `Recipe`.
     """
+    given = {key: value for key, value in variables.items() if key not in _OF_THIS_MACHINE}
+    if variables.get(_WHEELS):
+        # A wheelhouse has a folder per Dockerfile, and then there is no index.
+        house = f"{variables[_WHEELS]}/{Path(build.dockerfile).parent.name}"
+        given |= {_WHEELS: house, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
+    if variables.get("BUILD_PIP_CERT"):
+        given["PIP_CERT"] = variables["BUILD_PIP_CERT"]
     arguments = {}
     for key, value in build.args.items():
-        found = variables.get(key) if value is None else value
+        found = given.get(key) if value is None else value
         if found:
             arguments[key] = found
     return Recipe(
@@ -83,6 +101,7 @@ def recipe(name: str, build: Build, folder: Path, variables: Mapping[str, str]) 
         dockerfile=build.dockerfile,
         target=build.target,
         arguments=arguments,
+        known=known or {},
     )
 
 

@@ -1,0 +1,55 @@
+"""The network of a stand-in's om file, run by onnxruntime on the processor."""
+
+import re
+
+import numpy as np
+import onnxruntime
+
+
+class Network:
+    """A loaded network.
+
+    Args:
+        facts: What the om file says of itself.
+        graph: The executable graph's bytes.
+        aipp: The AIPP configuration's text, or None: then the input is float32 NCHW.
+    """
+
+    def __init__(self, facts, graph, aipp):
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self.facts = facts
+        self.bytes_in = aipp is not None
+        self._aipp = Aipp(aipp) if aipp is not None else None
+        self._session = onnxruntime.InferenceSession(
+            graph, options, providers=["CPUExecutionProvider"]
+        )
+
+    def run(self, feeds):
+        """Runs the network: {input: array} to {tensor: array}."""
+        if self._aipp is not None:
+            feeds = {name: self._aipp.normalise(array) for name, array in feeds.items()}
+        names = [one["tensor"] for one in self.facts["outputs"]]
+        return dict(zip(names, self._session.run(names, feeds)))
+
+
+class Aipp:
+    """The normalisation inside the network: (byte - mean - min) * reciprocal, in float16."""
+
+    def __init__(self, text):
+        values = dict(re.findall(r"(\w+)\s*:\s*([\w.+-]+)", text))
+
+        def channels(name, default):
+            found = [float(values.get("{}_{}".format(name, index), default)) for index in range(3)]
+            return np.array(found, np.float16).astype(np.float32)
+
+        self._shift = channels("mean_chn", 0) + channels("min_chn", 0)
+        self._factor = channels("var_reci_chn", 1)
+        self._swap = values.get("rbuv_swap_switch") == "true"
+
+    def normalise(self, array):
+        """Bytes (1,H,W,3) to float32 (1,3,H,W), as float16 would hold it."""
+        if self._swap:
+            array = array[..., ::-1]
+        result = ((array.astype(np.float32) - self._shift) * self._factor).astype(np.float16)
+        return np.ascontiguousarray(result.astype(np.float32).transpose(0, 3, 1, 2))

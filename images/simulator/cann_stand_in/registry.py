@@ -1,0 +1,62 @@
+"""Which operators atc of CANN 5.1 parses, and what its plug-ins insist on.
+
+The type of a node is DOMAIN::OPSET::OP, DOMAIN being ai.onnx when empty; a plug-in is registered
+for a range of opsets (Ascend/parser, onnx_parser.cc). The three detection operators are registered
+without a domain of their own, for opsets 9 to 13.
+"""
+
+OPSETS = range(8, 14)
+# Operators that exist on Ascend only, by the name that an ONNX file gives them.
+ASCEND = {
+    "DeformableConv2D",
+    "DeformableOffsets",
+    "RoiExtractor",
+    "BatchMultiClassNMS",
+    "NMSWithMask",
+    "DecodeBbox",
+    "DecodeBboxV2",
+    "ROIAlign",
+    "NPURoiAlign",
+}
+
+
+def node_type(node, imports):
+    """The type by which atc looks a node up.
+
+    Args:
+        node: An ONNX node.
+        imports: The graph's opset imports, domain to version.
+    """
+    domain = node.domain or "ai.onnx"
+    version = imports.get(node.domain, imports.get("ai.onnx" if not node.domain else "", 0))
+    return "{}::{}::{}".format(domain, version, node.op_type)
+
+
+def is_registered(node, imports):
+    """Whether atc has a parser for a node."""
+    from onnx import defs
+
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    version = imports.get("", imports.get("ai.onnx", 0))
+    if version not in OPSETS:
+        return False
+    if node.op_type in ASCEND:
+        return version >= 9
+    return defs.has(node.op_type, max_inclusive_version=version)
+
+
+def faults(node):
+    """What the plug-in of a node refuses, as it says it; empty when it parses."""
+    if node.op_type != "DeformableConv2D":
+        return []
+    values = {one.name: list(one.ints) for one in node.attribute}
+    found = [
+        "the {} attr shape is wrong.".format(name)
+        for name in ("strides", "pads", "dilations")
+        if name in values and len(values[name]) not in (1, 2)
+    ]
+    if "groups" not in values:
+        # The plug-in's default is 0, which no convolution can have.
+        found.append("the groups attr is 0.")
+    return found
