@@ -96,19 +96,16 @@ def summarise(passes: Sequence[Pass], workers: int) -> Dict[str, Any]:
         "spread": {
             key: spread([one[key] for one in repeats]) for key in ("device_ips", "end_to_end_ips")
         },
-        "steps_ms": {step: statistics(scored.step(step)) for step in STEPS},
+        "steps_ms": {
+            step: statistics(scored.step(step)) if scored.step(step) else None for step in STEPS
+        },
         "latency_ms": statistics(scored.step("device")),
         "percentiles": "nearest rank",
     }
 
 
-def statistics(values: Sequence[float]) -> Optional[Dict[str, Any]]:
-    """n, mean and percentiles by nearest rank; None without values.
-
-    A percentile with too few samples is None.
-    """
-    if not values:
-        return None
+def statistics(values: Sequence[float]) -> Dict[str, Any]:
+    """n, mean and percentiles by nearest rank. What has too few samples is None."""
     ordered = sorted(values)
     result: Dict[str, Any] = {"n": len(ordered), "mean": mean(ordered)}
     for name, (fraction, needed) in _NEEDED.items():

@@ -44,6 +44,7 @@ class Preprocessor:
     def __init__(self, settings: Preprocess) -> None:
         self.settings = settings
         self._tables = [_table(m, s) for m, s in zip(settings.mean, settings.std)]
+        self._pad_bytes = pad_bytes(settings)
         # Where the network's channel c is found in a BGR picture.
         self._order = (2, 1, 0) if settings.channels == "rgb" else (0, 1, 2)
 
@@ -85,10 +86,11 @@ class Preprocessor:
         place = (geometry.left, geometry.top, geometry.resized_width, geometry.resized_height)
         if canvas.placed == place:
             return
-        if self.settings.dtype == "uint8":
-            canvas.array[...] = pad_bytes(self.settings)
-        else:
-            canvas.array.fill(0)
+        for rows, columns in _around(geometry):
+            if self.settings.dtype == "uint8":
+                canvas.array[0, rows, columns] = self._pad_bytes
+            else:
+                canvas.array[0, :, rows, columns] = 0
         canvas.placed = place
 
 
@@ -104,6 +106,18 @@ def resize(image: np.ndarray, target: np.ndarray) -> None:
         return
     height, width = target.shape[:2]
     cv2.resize(image, (width, height), target, interpolation=cv2.INTER_LINEAR)
+
+
+def _around(geometry: Geometry) -> Tuple[Tuple[slice, slice], ...]:
+    """Rows and columns above, below, left and right of the picture."""
+    bottom, right = geometry.top + geometry.resized_height, geometry.left + geometry.resized_width
+    beside = slice(geometry.top, bottom)
+    return (
+        (slice(0, geometry.top), slice(None)),
+        (slice(bottom, None), slice(None)),
+        (beside, slice(0, geometry.left)),
+        (beside, slice(right, None)),
+    )
 
 
 def _inside(array: np.ndarray, geometry: Geometry) -> np.ndarray:

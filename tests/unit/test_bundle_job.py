@@ -1,0 +1,83 @@
+"""The job is checked once more by the bundle, and all its faults are told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundle.errors import BundleError
+from bundle.job import check_job, read_job
+from tests.helpers import bundle_jobs as jobs
+
+ITEMS = [jobs.item(1, "a.jpg", 4, 3)]
+
+
+def faults(content: Any) -> str:
+    with pytest.raises(BundleError) as caught:
+        check_job(content, "/")
+    return caught.value.what
+
+
+def test_a_good_job_is_read_and_its_paths_start_at_its_folder(tmp_path: Path) -> None:
+    content = jobs.job(Path("pictures"), ITEMS)
+    content["model"] = {"path": "m.onnx", "sha256": "ab"}
+    job = read_job(str(jobs.write(tmp_path / "job.json", content)))
+    assert job.runner.model == str(tmp_path / "m.onnx")
+    assert job.path(job.pictures[0]) == str(tmp_path / "pictures" / "a.jpg")
+    assert job.preprocess.shape == (1, 3, jobs.SIZE, jobs.SIZE)
+    assert job.category_ids == (3, 11, 5)
+
+
+def test_absolute_paths_stay(tmp_path: Path) -> None:
+    job = check_job(jobs.job(tmp_path / "there", ITEMS), "/elsewhere")
+    assert job.path(job.pictures[0]) == str(tmp_path / "there" / "a.jpg")
+
+
+def test_all_faults_are_told_at_once() -> None:
+    content = jobs.job(Path("p"), ITEMS)
+    del content["classes"]
+    content["input"]["dtype"] = "float16"
+    content["preprocess"]["std"] = [1, 0, 1]
+    content["stream"]["workers"] = 0
+    content["pictures"]["items"] = [{"id": "7", "file": "a", "width": 0, "height": 2}]
+    told = faults(content)
+    for part in (
+        "classes is missing",
+        "input.dtype is 'float16', not one of float32, uint8",
+        "preprocess.std is not positive",
+        "stream.workers is 0, less than 1",
+        "pictures.items[0].id is not an integer",
+        "pictures.items[0].width is 0, less than 1",
+    ):
+        assert part in told
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "told"),
+    [
+        ("preprocess", "mean", [1, 2], "preprocess.mean is not 3 numbers"),
+        ("preprocess", "mean", [1, 2, float("nan")], "preprocess.mean is not 3 numbers"),
+        ("preprocess", "padding", "left", "preprocess.padding is 'left'"),
+        ("postprocess", "score_threshold", "0.1", "score_threshold is not a number"),
+        ("postprocess", "score_threshold", float("inf"), "score_threshold is not finite"),
+        ("measure", "repeats", True, "measure.repeats is not an integer"),
+        ("pictures", "items", [], "pictures.items is empty"),
+        ("pictures", "items", ITEMS * 2, "an id twice"),
+    ],
+)
+def test_values_without_meaning(section: str, key: str, value: Any, told: str) -> None:
+    assert told in faults(jobs.job(Path("p"), ITEMS, **{section: {key: value}}))
+
+
+@pytest.mark.parametrize("content", [[], "x", {"format": 2}, {}])
+def test_another_format_is_refused(content: Any) -> None:
+    assert "reads format 1" in faults(content)
+
+
+def test_a_job_that_is_no_json(tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text("{")
+    for name in ("job.json", "absent.json"):
+        with pytest.raises(BundleError, match="cannot be read"):
+            read_job(str(tmp_path / name))

@@ -1,0 +1,124 @@
+"""Statistics are derived from raw times; what was not measured stays null."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from bundle.measure import HEADER, Pass, Times, statistics, summarise
+
+
+def passed(count: int, device: float | None = 10.0, finished: float = 0.02) -> Pass:
+    one = Pass()
+    for index in range(count):
+        one.add(Times(decode=2.0, preprocess=1.0, device=device, postprocess=0.5), finished * (index + 1))
+    return one
+
+
+@pytest.mark.parametrize(
+    ("count", "known"),
+    [
+        (1, {"p50"}),
+        (63, {"p50"}),
+        (64, {"p50", "p90"}),
+        (661, {"p50", "p90"}),
+        (662, {"p50", "p90", "p99"}),
+    ],
+)
+def test_a_percentile_without_enough_samples_is_null(count: int, known: set[str]) -> None:
+    result = statistics([float(n) for n in range(count, 0, -1)])
+    assert {name for name in ("p50", "p90", "p99") if result[name] is not None} == known
+    assert result["n"] == count
+
+
+@pytest.mark.parametrize(("p", "needed"), [(0.9, 64), (0.99, 662)])
+def test_enough_samples_are_those_of_the_binomial_bound(p: float, needed: int) -> None:
+    """At most one sample beyond the percentile has a chance of at most 1 %, and not before."""
+
+    def chance(n: int) -> float:
+        return p**n + n * (1 - p) * p ** (n - 1)
+
+    assert chance(needed) <= 0.01 < chance(needed - 1)
+
+
+def test_percentiles_are_nearest_ranks() -> None:
+    result = statistics([float(n) for n in range(1, 1001)])
+    assert (result["p50"], result["p90"], result["p99"]) == (500, 900, 990)
+    assert result["mean"] == pytest.approx(500.5)
+
+
+def test_throughputs_of_the_device_and_end_to_end() -> None:
+    summary = summarise([passed(10), passed(4, device=20.0, finished=0.04)], workers=1)
+    assert summary["device_ips"] == pytest.approx(100)
+    assert summary["end_to_end_ips"] == pytest.approx(50)
+    first, second = summary["repeats"]
+    assert first["images"] == second["images"] == 4
+    assert first["end_to_end_ips"] == pytest.approx(50)
+    assert second["device_ips"] == pytest.approx(50)
+    assert summary["spread"]["device_ips"] == pytest.approx(50 / 75)
+
+
+def test_the_first_repeat_is_the_scored_passs_share() -> None:
+    scored = Pass()
+    for index, device in enumerate([10.0, 10.0, 40.0, 40.0]):
+        scored.add(Times(device=device), [0.1, 0.2, 1.0, 2.0][index])
+    summary = summarise([scored, passed(2)], workers=1)
+    assert summary["repeats"][0]["device_ips"] == pytest.approx(100)
+    assert summary["repeats"][0]["end_to_end_ips"] == pytest.approx(10)
+
+
+def test_steps_that_a_runtime_does_not_tell_are_null() -> None:
+    summary = summarise([passed(3)], workers=1)
+    assert summary["steps_ms"]["h2d"] is None
+    assert summary["steps_ms"]["d2h"] is None
+    assert summary["steps_ms"]["decode"]["mean"] == 2.0
+
+
+def test_without_pictures_nothing_is_invented() -> None:
+    summary = summarise([Pass()], workers=1)
+    assert summary["device_ips"] is None
+    assert summary["end_to_end_ips"] is None
+    assert summary["bound_by"] is None
+    assert summary["spread"] == {"device_ips": None, "end_to_end_ips": None}
+    assert summary["latency_ms"] == {"n": 0, "mean": None, "p50": None, "p90": None, "p99": None}
+
+
+def test_a_device_that_does_not_tell_its_time_has_no_throughput() -> None:
+    summary = summarise([passed(3, device=None)], workers=1)
+    assert summary["device_ips"] is None
+    assert summary["end_to_end_ips"] == pytest.approx(50)
+
+
+@pytest.mark.parametrize(
+    ("times", "workers", "bound"),
+    [
+        (Times(decode=8, preprocess=4, device=10, postprocess=1), 1, "decode+preprocess"),
+        (Times(decode=8, preprocess=4, device=10, postprocess=1), 2, "device"),
+        (Times(decode=8, preprocess=4, h2d=3, device=8, d2h=2, postprocess=1), 1, "device"),
+        (Times(decode=1, preprocess=1, device=1, postprocess=9), 1, "postprocess"),
+    ],
+)
+def test_what_bounds_the_pass(times: Times, workers: int, bound: str) -> None:
+    one = Pass()
+    one.add(times, 1.0)
+    assert summarise([one], workers)["bound_by"] == bound
+
+
+def test_a_row_has_a_cell_per_column_and_empty_ones() -> None:
+    row = Times(decode=1.5, device=0.25).row(2, 139)
+    assert row == "2,139,1.5000,,,0.2500,,\n"
+    assert row.count(",") == HEADER.count(",")
+
+
+def test_no_number_is_infinite_or_nan() -> None:
+    summary = summarise([passed(700), passed(5)], workers=3)
+    stack = [summary]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+        elif isinstance(value, float):
+            assert math.isfinite(value)

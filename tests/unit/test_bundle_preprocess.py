@@ -1,0 +1,107 @@
+"""The network's input, held against the plain arithmetic that it stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bundle.geometry import Geometry, fit
+from bundle.job import Picture, Preprocess
+from bundle.preprocess import Canvas, Preprocessor, pad_bytes
+
+SHAPES = [(64, 48), (48, 64), (1, 1), (1, 77), (77, 1), (300, 2), (2, 300), (500, 333), (128, 256)]
+
+
+def settings(**changes: object) -> Preprocess:
+    values: dict[str, object] = {
+        "dtype": "float32",
+        "size": 130,
+        "mean": (123.675, 116.28, 103.53),
+        "std": (58.395, 57.12, 57.375),
+        "channels": "rgb",
+        "padding": "centre",
+    }
+    return Preprocess(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def noise(width: int, height: int) -> np.ndarray:
+    return np.random.RandomState(width).randint(0, 256, (height, width, 3), np.uint8)
+
+
+def placed(image: np.ndarray, how: Preprocess) -> Geometry:
+    return fit(Picture(1, "", image.shape[1], image.shape[0]), how.size, how.padding)
+
+
+def resized(image: np.ndarray, geometry: Geometry) -> np.ndarray:
+    edges = (geometry.resized_width, geometry.resized_height)
+    if image.shape[:2] == (1, 1):
+        return np.tile(image, (edges[1], edges[0], 1))
+    return cv2.resize(image, edges)
+
+
+def plain_floats(image: np.ndarray, how: Preprocess) -> np.ndarray:
+    """Step by step: float32 minus float32 mean, times float64 1/std, to float32; then zeros."""
+    geometry = placed(image, how)
+    pixels = resized(image, geometry)
+    if how.channels == "rgb":
+        pixels = pixels[:, :, ::-1]
+    values = pixels.astype(np.float32) - np.array(how.mean, np.float64).astype(np.float32)
+    values = (values.astype(np.float64) * (1 / np.array(how.std))).astype(np.float32)
+    return framed(values, geometry, np.zeros(3, np.float32)).transpose(2, 0, 1)[np.newaxis]
+
+
+def framed(values: np.ndarray, geometry: Geometry, padding: np.ndarray) -> np.ndarray:
+    whole = np.empty((geometry.size, geometry.size, 3), values.dtype)
+    whole[:] = padding
+    top, left = geometry.top, geometry.left
+    whole[top : top + values.shape[0], left : left + values.shape[1]] = values
+    return whole
+
+
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+@pytest.mark.parametrize("padding", ["centre", "corner"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_float_input(shape: tuple[int, int], channels: str, padding: str) -> None:
+    how, image = settings(channels=channels, padding=padding), noise(*shape)
+    canvas = Canvas(how)
+    Preprocessor(how).prepare(image.copy(), placed(image, how), canvas)
+    assert canvas.array.dtype == np.float32
+    assert canvas.array.tobytes() == plain_floats(image, how).tobytes()
+
+
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+@pytest.mark.parametrize("padding", ["centre", "corner"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_byte_input(shape: tuple[int, int], channels: str, padding: str) -> None:
+    how, image = settings(dtype="uint8", channels=channels, padding=padding), noise(*shape)
+    geometry, canvas = placed(image, how), Canvas(how)
+    Preprocessor(how).prepare(image.copy(), geometry, canvas)
+    pixels = resized(image, geometry)[:, :, :: -1 if channels == "rgb" else 1]
+    wanted = framed(pixels, geometry, np.array([124, 116, 104], np.uint8))
+    assert canvas.array.dtype == np.uint8
+    assert np.array_equal(canvas.array, wanted[np.newaxis])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_a_canvas_keeps_nothing_of_the_picture_before(dtype: str) -> None:
+    how = settings(dtype=dtype)
+    preprocessor, used = Preprocessor(how), Canvas(how)
+    for shape in [*SHAPES, *reversed(SHAPES), SHAPES[0], SHAPES[0]]:
+        image, fresh = noise(*shape), Canvas(how)
+        preprocessor.prepare(image.copy(), placed(image, how), used)
+        preprocessor.prepare(image.copy(), placed(image, how), fresh)
+        assert np.array_equal(used.array, fresh.array)
+
+
+def test_padding_bytes_are_the_mean_rounded_half_up_within_a_byte() -> None:
+    assert pad_bytes(settings(mean=(0.5, 254.5, 300.0))).tolist() == [1, 255, 255]
+    assert pad_bytes(settings(mean=(0.49, 1.5, -3.0))).tolist() == [0, 2, 0]
+
+
+def test_one_file_of_the_guide_has_17743872_bytes(tmp_path: Path) -> None:
+    canvas = Canvas(settings(size=1216))
+    canvas.array.tofile(tmp_path / "one.bin")
+    assert (tmp_path / "one.bin").stat().st_size == 17_743_872

@@ -1,0 +1,218 @@
+"""The streaming pass: order, bounds, and an end whatever fails."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bundle.errors import BundleError, Interrupted
+from bundle.job import Job
+from bundle.runners import Outputs
+from bundle.stream import Inferred, Skipped, Stream
+from tests.helpers import bundle_jobs as jobs
+
+COUNT = 40
+
+
+def many(tmp_path: Path, **changes: Any) -> Job:
+    """A job over forty pictures, whose sizes differ and so does the time to decode them."""
+    sizes = [(16 + 37 * n % 400, 16 + 91 * n % 300) for n in range(COUNT)]
+    items = jobs.write_pictures(tmp_path / "pictures", sizes)
+    return jobs.checked(jobs.job(tmp_path / "pictures", items, **changes))
+
+
+def run(
+    job: Job,
+    answer: Callable[[np.ndarray], Outputs] = jobs.nothing,
+    conclude: Callable[[Inferred | Skipped], None] | None = None,
+) -> list[int]:
+    """The ids in the order in which they were concluded."""
+    order: list[int] = []
+
+    def keep(result: Inferred | Skipped) -> None:
+        order.append(result.picture.id)
+        if conclude is not None:
+            conclude(result)
+
+    with Stream(job, lambda job: jobs.Scripted(answer)) as stream:
+        stream.run(job.pictures, keep)
+    return order
+
+
+@pytest.mark.parametrize(("workers", "queue"), [(1, 1), (1, 4), (4, 1), (4, 8)])
+def test_results_come_in_the_jobs_order(tmp_path: Path, workers: int, queue: int) -> None:
+    job = many(tmp_path, stream={"workers": workers, "queue": queue})
+    assert run(job) == [picture.id for picture in job.pictures]
+
+
+def test_every_picture_meets_its_own_pixels(tmp_path: Path) -> None:
+    """A canvas given back too early would show in the input of another picture."""
+    job = many(tmp_path, stream={"workers": 4, "queue": 4})
+    sums: list[float] = []
+
+    def answer(batch: np.ndarray) -> Outputs:
+        before = float(batch.sum())
+        time.sleep(0.002)
+        assert float(batch.sum()) == before
+        sums.append(before)
+        return jobs.nothing(batch)
+
+    run(job, answer)
+    quiet: list[float] = []
+    alone = many(tmp_path, stream={"workers": 1, "queue": 1})
+    run(alone, lambda batch: (quiet.append(float(batch.sum())), jobs.nothing(batch))[1])
+    assert sums == quiet
+
+
+def test_the_network_is_loaded_used_and_closed_in_one_thread(tmp_path: Path) -> None:
+    job = many(tmp_path)
+    threads: set[int] = set()
+
+    class Watched(jobs.Scripted):
+        def close(self) -> None:
+            threads.add(threading.get_ident())
+            super().close()
+
+    def answer(batch: np.ndarray) -> Outputs:
+        threads.add(threading.get_ident())
+        return jobs.nothing(batch)
+
+    def load(job: Job) -> Watched:
+        threads.add(threading.get_ident())
+        return Watched(answer)
+
+    with Stream(job, load) as stream:
+        stream.run(job.pictures, lambda result: None)
+        runner = stream.runner
+    assert runner.closed
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}
+
+
+def test_no_more_pictures_are_under_way_than_there_are_canvases(tmp_path: Path) -> None:
+    """With a stuck network, decoding stops by itself."""
+    job = many(tmp_path, stream={"workers": 2, "queue": 3})
+    begun = threading.Event()
+    go_on = threading.Event()
+    taken: list[int] = []
+
+    def answer(batch: np.ndarray) -> Outputs:
+        begun.set()
+        assert go_on.wait(60)
+        return jobs.nothing(batch)
+
+    def pictures() -> Any:
+        for picture in job.pictures:
+            taken.append(picture.id)
+            yield picture
+
+    with Stream(job, lambda job: jobs.Scripted(answer)) as stream:
+        thread = threading.Thread(target=stream.run, args=(pictures(), lambda result: None))
+        thread.start()
+        assert begun.wait(60)
+        thread.join(0.3)
+        stuck = len(taken)
+        go_on.set()
+        thread.join(60)
+    # What is under way (workers + queue + 2), and the one that waits for room.
+    assert stuck <= 2 + 3 + 2 + 1
+    assert len(taken) == COUNT
+
+
+def failing_at(number: int, failure: Exception) -> Callable[[Any], Any]:
+    """Fails when it is called for the `number`th time."""
+    calls = [0]
+
+    def fail(argument: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == number:
+            raise failure
+        return jobs.nothing(argument)
+
+    return fail
+
+
+def test_a_runner_that_raises_stops_everything(tmp_path: Path) -> None:
+    job = many(tmp_path, stream={"workers": 4, "queue": 8})
+    failure = BundleError("the device is gone", "device 0", "reset it")
+    before = threading.active_count()
+    with pytest.raises(BundleError) as caught:
+        run(job, failing_at(5, failure))
+    assert caught.value is failure
+    assert threading.active_count() == before
+
+
+def test_a_conclusion_that_raises_stops_everything(tmp_path: Path) -> None:
+    job = many(tmp_path)
+    ran: list[int] = []
+
+    def answer(batch: np.ndarray) -> Outputs:
+        ran.append(1)
+        return jobs.nothing(batch)
+
+    failure = OSError(28, "No space left on device")
+    with pytest.raises(OSError, match="No space left") as caught:
+        run(job, answer, failing_at(3, failure))
+    assert caught.value is failure
+    assert len(ran) < COUNT
+
+
+def test_the_first_failure_is_told_not_the_ones_that_follow(tmp_path: Path) -> None:
+    job = many(tmp_path, stream={"workers": 4, "queue": 8})
+    for picture in job.pictures[5:]:
+        Path(job.path(picture)).write_bytes(b"")
+    for _ in range(5):
+        with pytest.raises(BundleError, match="is empty"):
+            run(job)
+
+
+def test_a_network_that_cannot_be_loaded(tmp_path: Path) -> None:
+    def load(job: Job) -> jobs.Scripted:
+        raise BundleError("no such device")
+
+    with pytest.raises(BundleError, match="no such device"), Stream(many(tmp_path), load):
+        pass
+
+
+def test_bad_pictures_are_skipped_in_their_place(tmp_path: Path) -> None:
+    job = many(tmp_path, keep_going=True, stream={"workers": 3, "queue": 2})
+    bad = {job.pictures[n].id for n in (0, 1, 17, COUNT - 1)}
+    for picture in job.pictures:
+        if picture.id in bad:
+            Path(job.path(picture)).write_bytes(b"")
+    skipped: set[int] = set()
+
+    def conclude(result: Inferred | Skipped) -> None:
+        if isinstance(result, Skipped):
+            skipped.add(result.picture.id)
+            assert "is empty" in result.reason
+
+    assert run(job, conclude=conclude) == [picture.id for picture in job.pictures]
+    assert skipped == bad
+
+
+def test_an_interruption_does_not_wait_for_the_network(tmp_path: Path) -> None:
+    job = many(tmp_path)
+    inside = threading.Event()
+    go_on = threading.Event()
+
+    def answer(batch: np.ndarray) -> Outputs:
+        inside.set()
+        assert go_on.wait(60)
+        return jobs.nothing(batch)
+
+    def pictures() -> Any:
+        yield job.pictures[0]
+        assert inside.wait(60)
+        raise Interrupted(2)
+
+    with pytest.raises(Interrupted), Stream(job, lambda job: jobs.Scripted(answer)) as stream:
+        stream.run(pictures(), lambda result: None)
+    assert not go_on.is_set()  # we are here, and the network is still at its first picture
+    go_on.set()
