@@ -42,12 +42,17 @@ def draw_boxes(
         A new picture.
     """
     canvas = np.ascontiguousarray(image_bgr).copy()
-    edge = max(canvas.shape[:2])
+    height, width = canvas.shape[:2]
+    edge = max(height, width)
+    limits = (width - 1, height - 1) * 2
     line = max(1, int(round(edge / 400.0)))
     scale = max(0.4, edge / 1300.0)
     # The most certain box comes last, so that it lies on top.
     for index in reversed(range(len(boxes_xyxy))):
-        x1, y1, x2, y2 = (int(round(float(value))) for value in boxes_xyxy[index])
+        x1, y1, x2, y2 = (
+            max(0, min(int(round(float(value))), limit))
+            for value, limit in zip(boxes_xyxy[index], limits)
+        )
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, line)
         text = _ascii(labels[index])
         if scores is not None:

@@ -12,7 +12,10 @@ from bundle.measure import HEADER, Pass, Times, statistics, summarise
 def passed(count: int, device: float | None = 10.0, finished: float = 0.02) -> Pass:
     one = Pass()
     for index in range(count):
-        one.add(Times(decode=2.0, preprocess=1.0, device=device, postprocess=0.5), finished * (index + 1))
+        one.add(
+            Times(decode=2.0, preprocess=1.0, device=device, postprocess=0.5),
+            finished * (index + 1),
+        )
     return one
 
 

@@ -74,7 +74,10 @@ GOOD = {
     "exif 3": (turned(3), (40, 24)),
     "exif 6": (turned(6), (24, 40)),
     "png": (encoded(".png", noise(40, 24)), (40, 24)),
-    "png with alpha": (encoded(".png", np.dstack([noise(40, 24), noise(40, 24)[:, :, 0]])), (40, 24)),
+    "png with alpha": (
+        encoded(".png", np.dstack([noise(40, 24), noise(40, 24)[:, :, 0]])),
+        (40, 24),
+    ),
     "bmp": (encoded(".bmp", noise(40, 24)), (40, 24)),
     "1x1": (encoded(".png", noise(1, 1)), (1, 1)),
     "30000 wide": (encoded(".png", noise(30000, 2)), (30000, 2)),

@@ -50,7 +50,9 @@ def test_the_threshold_is_kept_and_padding_is_dropped_even_without_one() -> None
     assert len(locate(*outputs(*rows), GEOMETRY, JOB).scores) == 2
     free = jobs.checked(
         jobs.job(
-            Path("p"), [jobs.item(1, "a", 1, 1)], postprocess={"score_threshold": 0, "max_detections": 9}
+            Path("p"),
+            [jobs.item(1, "a", 1, 1)],
+            postprocess={"score_threshold": 0, "max_detections": 9},
         )
     )
     assert len(locate(*outputs(*rows), GEOMETRY, free).scores) == 3
