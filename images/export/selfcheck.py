@@ -15,6 +15,8 @@ import warnings
 HERE = os.path.dirname(os.path.abspath(__file__))
 LOCKS = ("requirements.lock", "requirements-source.lock")
 MODULES = ("cv2", "mmcv._ext", "mmdet.apis", "onnx", "onnxruntime", "pycocotools.mask", "torch")
+#: Backports that packages ask for and Python 3.7 has itself (requirements.in).
+BUILT_IN = ("dataclasses",)
 #: Sums of a few float32 products differ by this much at most.
 CLOSE = 1e-4
 
@@ -67,6 +69,8 @@ def needs_are_met():
     for name in sorted(pins(HERE)):
         for need in map(Requirement, requires(name) or ()):
             if need.marker and not need.marker.evaluate({"extra": ""}):
+                continue
+            if need.name in BUILT_IN:
                 continue
             try:
                 installed = version(need.name)
