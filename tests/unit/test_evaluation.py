@@ -148,6 +148,15 @@ def test_only_the_expected_pictures_count_and_all_of_them(tmp_path: Path) -> Non
     assert found.images == len(some) > len({one["image_id"] for one in kept.detections})
 
 
+def test_the_order_in_which_pictures_are_named_does_not_matter(tmp_path: Path) -> None:
+    # Between equal scores the order of pictures decides, so it must be that of their ids.
+    wanted = scenes(11, decimals=1, categories=2)
+    wanted.annotations["images"].reverse()
+    stats, precision = pycocotools(wanted)
+    found = evaluated(tmp_path, wanted, wanted.image_ids[::-1])
+    assert_equal(found, stats, precision, wanted)
+
+
 def test_a_picture_without_detections_lowers_recall(tmp_path: Path) -> None:
     box = {"bbox": [10, 10, 50, 50], "category_id": 1}
     wanted = Scenes(
