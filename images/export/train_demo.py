@@ -186,7 +186,7 @@ def parse():
     parser.add_argument("--test", required=True, help="held-out pictures, the same layout")
     parser.add_argument("--out", help="checkpoints go here; a run goes on from the one it finds")
     parser.add_argument("--evaluate", metavar="CHECKPOINT", help="no training: only measure this")
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=2100)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
