@@ -56,8 +56,13 @@ def randomise(model, seed, picture, quiet):
             low, high = (0.1, 0.3) if name.endswith("bn3") else (0.5, 1.0)
             norm.weight.uniform_(low, high)
             norm.bias.normal_(0, 0.1)
-    _calibrate(model, norms.values(), picture)
-    _silence(model, picture, quiet)
+    layers = [head.fc_cls for head in model.roi_head.bbox_head]
+    with _overheard(layers) as loud:
+        _calibrate(model, norms.values(), picture)
+    with _overheard(layers) as silent:
+        reference.detect(model, quiet)
+    with torch.no_grad():
+        _silence(model, layers, loud, silent)
 
 
 def _calibrate(model, norms, picture):
@@ -103,43 +108,34 @@ class _Standardise:
 
 @contextlib.contextmanager
 def _overheard(layers):
-    """(input, output) of each call of `layers`, in the order of the calls."""
-    calls = []
+    """The input of each call of `layers`, in the order of the calls."""
+    inputs = []
     handles = [
-        layer.register_forward_hook(
-            lambda module, inputs, output: calls.append((inputs[0].clone(), output.clone()))
-        )
+        layer.register_forward_pre_hook(lambda module, given: inputs.append(given[0].clone()))
         for layer in layers
     ]
     try:
-        yield calls
+        yield inputs
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _silence(model, picture, quiet):
+def _silence(model, layers, loud, silent):
     """Gives the background class weights that tell the quiet picture from the other one.
 
     Least squares on the features of both pictures' proposals: the background's logit is 0 for
-    those of `picture` and as high as it must be for those of `quiet`.
+    those of the loud one and as high as it must be for those of the silent one.
     """
-    layers = [head.fc_cls for head in model.roi_head.bbox_head]
-    with _overheard(layers) as calls:
-        reference.detect(model, picture)
-        loud = list(calls)
-        del calls[:]
-        reference.detect(model, quiet)
-        silent = list(calls)
-    directions = [_separate(a, b) for (a, _), (b, _) in zip(silent, loud)]
+    directions = [_separate(quiet, content) for quiet, content in zip(silent, loud)]
 
-    def logits(calls, strength):
+    def logits(features, strength):
         total = 0
-        for (features, output), (weight, bias) in zip(calls, directions):
-            output = output.clone()
-            output[:, -1] = (features.matmul(weight) + bias) * strength
+        for layer, each, (weight, bias) in zip(layers, features, directions):
+            output = layer(each)
+            output[:, -1] = (each.matmul(weight) + bias) * strength
             total = total + output
-        return total / len(calls)
+        return total / len(layers)
 
     threshold = model.roi_head.test_cfg.score_thr
     strengths = [
@@ -154,10 +150,9 @@ def _silence(model, picture, quiet):
             "The random weights of this seed cannot tell a picture with content from a quiet one.",
             next="Take another seed, or a first picture with more in it.",
         )
-    with torch.no_grad():
-        for layer, (weight, bias) in zip(layers, directions):
-            layer.weight[-1] = weight * strength
-            layer.bias[-1] = bias * strength
+    for layer, (weight, bias) in zip(layers, directions):
+        layer.weight[-1] = weight * strength
+        layer.bias[-1] = bias * strength
 
 
 def _separate(ones, zeros, ridge=1e-4):

@@ -1,0 +1,376 @@
+"""The exporter in the export environment: a graph that is proved, and faults that are explained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from cascadeport.errors import CascadeportError
+from cascadeport.graph import executable, lower, verify
+from onnx import numpy_helper
+
+pytestmark = pytest.mark.export
+
+SHAPE = (128, 160)
+Run = Callable[..., tuple[int, list[dict[str, Any]]]]
+
+
+@pytest.fixture(scope="module")
+def python(repository: Path) -> Path:
+    found = repository / ".venv-export" / "bin" / "python"
+    if not found.exists():
+        pytest.skip("there is no .venv-export; docs/export.md says how to make it")
+    return found
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Five pictures of other aspect ratios, with something in them."""
+    folder = tmp_path_factory.mktemp("pictures")
+    draw = np.random.default_rng(0)
+    files = []
+    for index, (height, width) in enumerate([(120, 160), (200, 90), (64, 64), (90, 250), (60, 61)]):
+        picture = np.full((height, width, 3), 90, np.uint8)
+        for _ in range(12):
+            x, y = (int(draw.integers(side)) for side in (width, height))
+            colour = tuple(int(c) for c in draw.integers(0, 256, 3))
+            cv2.circle(picture, (x, y), int(draw.integers(4, 25)), colour, -1)
+        files.append(folder / f"{index}.png")
+        cv2.imwrite(str(files[-1]), picture)
+    return files
+
+
+@pytest.fixture(scope="module")
+def run(repository: Path, python: Path, pictures: list[Path]) -> Run:
+    """Runs the exporter; gives its exit code and the events it printed."""
+
+    def call(out: Path, *arguments: str, **changes: str | None) -> tuple[int, list[dict[str, Any]]]:
+        options = {
+            "config": str(repository / "images/export/configs/demo.py"),
+            "shape": " ".join(map(str, SHAPE)),
+            "pictures": " ".join(map(str, pictures)),
+            "out": str(out),
+            "threads": "1",
+            **changes,
+        }
+        words = [str(python), "-m", "exporter", *arguments]
+        for name, value in options.items():
+            words += [f"--{name}", *value.split()] if value is not None else []
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            env={"PYTHONPATH": str(repository / "images/export"), "PATH": "/usr/bin:/bin"},
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr[-3000:]
+        return done.returncode, [
+            json.loads(line) for line in done.stdout.splitlines() if line[:1] == "{"
+        ]
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("export") / "out"
+    code, events = run(out, "--random-weights", "7")
+    assert code == 0, events
+    assert events[-1]["event"] == "done"
+    return out
+
+
+@pytest.fixture(scope="module")
+def checkpoint(python: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the demo's model, as mmcv's runner would save it."""
+    path = tmp_path_factory.mktemp("checkpoint") / "demo.pth"
+    code = (
+        "import sys, torch; sys.path.insert(0, 'images/export')\n"
+        "from exporter import model\n"
+        "torch.manual_seed(0)\n"
+        "built = model.build(model.load_config('images/export/configs/demo.py'))\n"
+        f"torch.save(dict(meta=dict(), state_dict=built.state_dict()), {str(path)!r})\n"
+    )
+    subprocess.run([str(python), "-c", code], cwd=repository, check=True, capture_output=True)
+    return path
+
+
+def test_the_record_says_what_was_exported_from_what(exported: Path, repository: Path) -> None:
+    record = json.loads((exported / "export.json").read_text())
+    assert record["input"]["shape"] == [1, 3, *SHAPE]
+    assert record["model"]["random_weights_seed"] == 7
+    assert record["model"]["classes"] == 8
+    neutral = (exported / "neutral.onnx").read_bytes()
+    assert record["neutral"]["sha256"] == hashlib.sha256(neutral).hexdigest()
+    config = (repository / "images/export/configs/demo.py").read_bytes()
+    assert record["model"]["config_sha256"] == hashlib.sha256(config).hexdigest()
+    counts = [each["detections"] for each in record["pictures"]]
+    assert max(counts) > 20
+    assert min(counts) == 0
+    assert [each["traced"] for each in record["pictures"]] == [True] + [False] * (len(counts) - 1)
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "onnxruntime-1.9", "ascend"])
+def test_every_lowering_detects_what_pytorch_detects(
+    exported: Path, tmp_path: Path, target: str
+) -> None:
+    faithful = {"proposals": 1000, "across_levels": False}
+    path = lower(exported / "neutral.onnx", tmp_path / "lowered.onnx", target, **faithful).path
+    if target == "ascend":
+        path = executable(path, tmp_path / "executable.onnx", "fp32")
+    report = verify(path, exported)
+    report.demand()
+    for picture in report.pictures:
+        assert picture.in_order + picture.swapped >= picture.expected
+    report.write(tmp_path / "verification.json")
+    written = json.loads((tmp_path / "verification.json").read_text())
+    assert written["passed"]
+    assert written["thresholds"] == {"box_pixels": 0.01, "score": 0.0001, "order_score": 0.0001}
+
+
+def test_the_old_onnxruntime_detects_what_pytorch_detects(
+    exported: Path, tmp_path: Path, python: Path
+) -> None:
+    path = lower(exported / "neutral.onnx", tmp_path / "lowered.onnx", "onnxruntime-1.9").path
+    code = (
+        "import json, sys, numpy, onnxruntime\n"
+        "assert onnxruntime.__version__ == '1.9.0'\n"
+        "session = onnxruntime.InferenceSession(sys.argv[1])\n"
+        "for index, file in enumerate(sys.argv[2:]):\n"
+        "    feed = {'input': numpy.load(file)['input']}\n"
+        "    boxes, labels = session.run(['boxes', 'labels'], feed)\n"
+        "    numpy.savez(sys.argv[1] + '.%d.npz' % index, boxes=boxes, labels=labels)\n"
+    )
+    stored = sorted((exported / "reference").glob("*.npz"))
+    subprocess.run([str(python), "-c", code, str(path), *map(str, stored)], check=True)
+    from cascadeport.graph.verify import compare
+
+    for index, file in enumerate(stored):
+        expected, found = np.load(file), np.load(f"{path}.{index}.npz")
+        pair = [(each["boxes"], each["labels"]) for each in (expected, found)]
+        assert compare(file.name, False, pair[0], pair[1]).passed
+
+
+def change_weight(model: onnx.ModelProto) -> None:
+    """One filter of one deformable convolution, by a hundredth."""
+    node = next(n for n in model.graph.node if n.op_type == "DeformConv")
+    tensor = next(t for t in model.graph.initializer if t.name == node.input[1])
+    weight = numpy_helper.to_array(tensor).copy()
+    weight[0] *= 1.01
+    tensor.CopyFrom(numpy_helper.from_array(weight, tensor.name))
+
+
+def change_offsets(model: onnx.ModelProto) -> None:
+    """x and y of the offsets of one convolution change places."""
+    node = next(n for n in model.graph.node if n.op_type == "DeformConv")
+    source = next(n for n in model.graph.node if node.input[2] in n.output)
+    for name in source.input[1:]:
+        tensor = next(t for t in model.graph.initializer if t.name == name)
+        array = numpy_helper.to_array(tensor)
+        order = np.arange(len(array)).reshape(-1, 2)[:, ::-1].reshape(-1)
+        tensor.CopyFrom(numpy_helper.from_array(array[order], name))
+
+
+def change_nms(model: onnx.ModelProto) -> None:
+    """Overlaps up to 0.55 instead of 0.5."""
+    node = next(n for n in model.graph.node if n.op_type == "MultiClassNMS")
+    next(each for each in node.attribute if each.name == "iou_threshold").f = 0.55
+
+
+def change_roi(model: onnx.ModelProto) -> None:
+    """RoIs half a pixel away, as before mmdet 2."""
+    node = next(n for n in model.graph.node if n.op_type == "RoiExtractor")
+    next(each for each in node.attribute if each.name == "aligned").i = 0
+
+
+@pytest.mark.parametrize("change", [change_weight, change_offsets, change_nms, change_roi])
+def test_a_changed_weight_or_operator_does_not_pass(
+    exported: Path, tmp_path: Path, change: Callable[[onnx.ModelProto], None]
+) -> None:
+    model = onnx.load(str(exported / "neutral.onnx"))
+    change(model)
+    onnx.save(model, str(tmp_path / "neutral.onnx"))
+    path = lower(tmp_path / "neutral.onnx", tmp_path / "lowered.onnx", "onnxruntime").path
+    report = verify(path, exported)
+    assert not report.passed
+    with pytest.raises(CascadeportError) as caught:
+        report.demand()
+    assert caught.value.faults
+
+
+def test_too_few_pictures_prove_nothing(exported: Path, tmp_path: Path) -> None:
+    path = lower(exported / "neutral.onnx", tmp_path / "lowered.onnx", "onnxruntime").path
+    shutil.copytree(exported, tmp_path / "few")
+    record = json.loads((exported / "export.json").read_text())
+    record["pictures"] = [each for each in record["pictures"][:3] if each["detections"]]
+    (tmp_path / "few" / "export.json").write_text(json.dumps(record))
+    report = verify(path, tmp_path / "few")
+    assert any("too few" in problem for problem in report.problems)
+    assert any("without detections" in problem for problem in report.problems)
+
+
+def test_a_checkpoint_is_loaded_key_for_key(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    code, events = run(
+        tmp_path / "out", "--checkpoint", str(checkpoint), "--sha256", digest[:8].upper()
+    )
+    assert code == 0, events
+    record = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert record["model"]["checkpoint_sha256"] == digest
+
+
+def error(events: list[dict[str, Any]]) -> dict[str, str]:
+    assert events[-1]["event"] == "error", events
+    assert events[-1]["what"].endswith((".", "!", ")")), events[-1]["what"]
+    return events[-1]
+
+
+def changed(python: Path, source: Path, target: Path, code: str) -> Path:
+    """A copy of a checkpoint whose `state` has been changed by `code`."""
+    script = (
+        "import sys, torch\n"
+        "saved = torch.load(sys.argv[1]); state = saved['state_dict']\n"
+        f"{code}\n"
+        "torch.save(saved, sys.argv[2])\n"
+    )
+    subprocess.run([str(python), "-c", script, str(source), str(target)], check=True)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("del state['neck.lateral_convs.0.conv.weight']", "1 missing (neck.lateral_convs.0.conv"),
+        ("state['mask_head.x'] = torch.zeros(1)", "1 unexpected (mask_head.x)"),
+        (
+            "state['rpn_head.rpn_cls.bias'] = torch.zeros(9)",
+            "rpn_head.rpn_cls.bias is (9,), the model wants (3,)",
+        ),
+        ("state['rpn_head.rpn_cls.bias'][0] = float('nan')", "not finite"),
+        ("for key in list(state): state.pop(key)", "holds no weights"),
+    ],
+)
+def test_a_checkpoint_of_another_model(
+    run: Run, python: Path, checkpoint: Path, tmp_path: Path, code: str, words: str
+) -> None:
+    other = changed(python, checkpoint, tmp_path / "other.pth", code)
+    status, events = run(tmp_path / "out", "--checkpoint", str(other))
+    assert status == 2
+    assert words in error(events)["what"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_truncated_checkpoint(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.pth"
+    cut.write_bytes(checkpoint.read_bytes()[:-1000])
+    status, events = run(tmp_path / "out", "--checkpoint", str(cut))
+    assert status == 2
+    assert "truncated or no PyTorch checkpoint" in error(events)["what"]
+
+
+def test_a_wrong_checksum_is_told_before_anything_is_read(run: Run, tmp_path: Path) -> None:
+    trap = tmp_path / "trap.pth"
+    trap.write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
+    status, events = run(tmp_path / "out", "--checkpoint", str(trap), "--sha256", "3b2f0594")
+    assert status == 2
+    assert "sha256" in error(events)["what"]
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"shape": "128 150"}, "multiple of 32"),
+        ({"shape": "0 128"}, "multiple of 32"),
+        ({"config": "nowhere.py"}, "no such config"),
+        ({"pictures": "nowhere/*.jpg"}, "No picture"),
+    ],
+)
+def test_other_bad_input(
+    run: Run, tmp_path: Path, changes: dict[str, str | None], words: str
+) -> None:
+    status, events = run(tmp_path / "out", "--random-weights", "1", **changes)
+    assert status == 2
+    assert words in error(events)["what"]
+
+
+def test_too_few_pictures(run: Run, tmp_path: Path, pictures: list[Path]) -> None:
+    few = " ".join(map(str, pictures[:3]))
+    status, events = run(tmp_path / "out", "--random-weights", "1", pictures=few)
+    assert status == 2
+    assert "too few" in error(events)["what"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "where"),
+    [
+        ("model['backbone']['dcn']['type'] = 'DCNv2'", "backbone.layer2.0.conv2"),
+        ("test_cfg['rcnn']['nms']['type'] = 'soft_nms'", "test_cfg.rcnn.nms"),
+        ("test_cfg['rpn']['min_bbox_size'] = 4", "test_cfg.rpn"),
+    ],
+)
+def test_a_config_that_no_lowering_knows_is_refused_with_its_place(
+    run: Run, repository: Path, tmp_path: Path, edit: str, where: str
+) -> None:
+    config = tmp_path / "config.py"
+    source = (repository / "images/export/configs/demo.py").read_text()
+    config.write_text(f"{source}\n{edit}\n")
+    status, events = run(tmp_path / "out", "--random-weights", "1", config=str(config))
+    assert status == 2
+    assert error(events)["where"] == where
+
+
+@pytest.mark.parametrize("text", ["model = (", "x = 1", "model = dict(type='RetinaNet')"])
+def test_a_config_that_is_none(run: Run, tmp_path: Path, text: str) -> None:
+    config = tmp_path / "config.py"
+    config.write_text(text + "\n")
+    status, events = run(tmp_path / "out", "--random-weights", "1", config=str(config))
+    assert status == 2
+    assert error(events)["where"] == str(config)
+
+
+@pytest.mark.parametrize(("scarce", "words"), [("memory", "of memory"), ("disk", "are free")])
+def test_scarce_memory_and_disk_are_told_before(
+    repository: Path, python: Path, tmp_path: Path, scarce: str, words: str
+) -> None:
+    code = (
+        "import collections, sys; sys.path.insert(0, 'images/export')\n"
+        "from exporter import resources\n"
+        "usage = collections.namedtuple('usage', 'total used free')\n"
+        f"if {scarce!r} == 'memory': resources.available_memory = lambda: 1 << 29\n"
+        "else: resources.shutil.disk_usage = lambda path: usage(1, 1, 1 << 20)\n"
+        "try: resources.check(359 << 20, (1216, 1216), 5, sys.argv[1])\n"
+        "except resources.ExportError as error: print(error.what)\n"
+    )
+    done = subprocess.run(
+        [str(python), "-c", code, str(tmp_path / "out")],
+        cwd=repository, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert words in done.stdout
+
+
+def test_nothing_that_is_installed_stays_patched(repository: Path, python: Path) -> None:
+    code = (
+        "import importlib, sys; sys.path.insert(0, 'images/export')\n"
+        "from torch.nn import functional\n"
+        "module = importlib.import_module('mmcv.ops.deform_conv')\n"
+        "before = module.deform_conv2d, functional.interpolate\n"
+        "from exporter import deform, detector\n"
+        "try:\n"
+        "    with deform.deform_conv_as(deform.deform_conv2d), detector.nearest_by_two():\n"
+        "        assert module.deform_conv2d is not before[0]\n"
+        "        assert functional.interpolate is not before[1]\n"
+        "        raise KeyboardInterrupt\n"
+        "except KeyboardInterrupt: pass\n"
+        "assert (module.deform_conv2d, functional.interpolate) == before\n"
+    )
+    subprocess.run([str(python), "-c", code], cwd=repository, check=True, capture_output=True)
