@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from cascadeport import compare, datasets, report
+from cascadeport import compare, datasets, report, results
 from cascadeport.evaluation import Marked
-from cascadeport.report import charts, pictures
+from cascadeport.report import charts, pictures, view
 
 from tests.helpers import finished
 
@@ -207,6 +207,13 @@ def test_curve_leaves_out_what_a_straight_line_passes() -> None:
     recall = [0.0, 0.25, 0.5, 0.75, 1.0]
     assert charts.curve(recall, [1, 1, 1, 1, 1]) == "M0 0L100 0"
     assert charts.curve(recall, [1, 1, 0.5, 0.5, 0]) == "M0 0L25 0L50 50L75 50L100 100"
+
+
+def test_the_histogram_is_of_the_scored_pass(made: Path) -> None:
+    (histogram,) = view.histograms([results.load(made / "cpu" / "result.json")])
+    assert histogram is not None
+    # The repeats of these results took half a second longer.
+    assert histogram.ticks[-1].text == "30"
 
 
 def test_histogram_counts_every_value_between_round_marks() -> None:
