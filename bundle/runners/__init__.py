@@ -56,7 +56,7 @@ class Runner:
 
 
 # A runner's module is imported only when its runtime is asked for: no image has them all.
-_MODULES = {"onnxruntime": "bundle.runners.onnx"}
+_MODULES = {"aclruntime": "bundle.runners.ascend", "onnxruntime": "bundle.runners.onnx"}
 
 
 def open_runner(job: Job) -> Runner:

@@ -73,6 +73,7 @@ class Service(Strict):
     image: str
     build: Build | None = None
     command: list[str] = Field(default_factory=list)
+    working_dir: str | None = None
     user: str | None = None
     group_add: list[str] = Field(default_factory=list)
     read_only: bool = False
@@ -224,6 +225,7 @@ def create_arguments(service: Service) -> dict[str, Any]:
     from docker.types import DeviceRequest as Request
 
     arguments: dict[str, Any] = {
+        "working_dir": service.working_dir,
         "user": service.user,
         "group_add": service.group_add or None,
         "read_only": service.read_only,

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from cascadeport import digest
 from cascadeport.cards import Card
+from cascadeport.engines import choose
 from cascadeport.errors import CascadeportError
 from cascadeport.options import Options
 from cascadeport.plan import Stage
-from cascadeport.stages import export
+from cascadeport.stages import convert, export
 from cascadeport.stages.data import Source
 from cascadeport.stages.infer import Network
 from cascadeport.targets import Target
@@ -56,7 +57,7 @@ def stages(
         lower = _lower(
             card, exported.folder / export.NEUTRAL, exported.key, lowering, options, exported.folder
         )
-        return (*before, lower)
+        return (*before, lower, *_converted(card, target, engine, options, lower))
     path = card.file(card.graph.path)
     if card.graph.kind == "ready":
         if lowering == "ascend":
@@ -67,7 +68,18 @@ def stages(
                 next="Export the neutral graph from the checkpoint (docs/export.md).",
             )
         return ()
-    return (_lower(card, path, digest.of_file(path), lowering, options, None),)
+    lower = _lower(card, path, digest.of_file(path), lowering, options, None)
+    return (lower, *_converted(card, target, engine, options, lower))
+
+
+def _converted(
+    card: Card, target: Target, engine: str, options: Options, lowered: Stage
+) -> tuple[Stage, ...]:
+    """What a chip needs beyond a graph: an om file, on Ascend."""
+    if target.lowering != "ascend":
+        return ()
+    runtime = choose.identity(engine, "convert", target, options)
+    return (convert.stage(card, target, options, lowered, lowered.folder / NETWORK, runtime),)
 
 
 def _lower(
@@ -114,7 +126,9 @@ def _lower(
 def network(card: Card, stages: tuple[Stage, ...]) -> Network:
     """The graph that the target runs, from the last stage that makes one or from the card."""
     if stages:
-        return Network(stages[-1].folder / NETWORK, stages[-1].key)
+        last = stages[-1]
+        name = convert.NETWORK if last.name == "convert" else NETWORK
+        return Network(last.folder / name, last.key)
     assert card.graph is not None
     path = card.file(card.graph.path)
     return Network(path, digest.of_file(path))

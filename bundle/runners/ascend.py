@@ -1,0 +1,159 @@
+"""Runs a network on an Ascend chip by aclruntime, the module of ais_infer.
+
+Argument order, names and timing are those of Ascend/tools, ais-bench_workload/tool/ais_infer
+(2022-07-18 and later). The network's outputs are taken in the order of atc's `--out_nodes`, boxes
+first: their names in an om file are those of nodes.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, List
+
+import numpy as np
+
+try:
+    import aclruntime
+except ImportError as failure:
+    from bundle.errors import BundleError
+
+    raise BundleError(
+        "aclruntime cannot be imported: {}.".format(failure),
+        "runner aclruntime",
+        "It is in the images of the Ascend targets, and needs CANN's libraries on LD_LIBRARY_PATH.",
+    ) from None
+
+from bundle.errors import BundleError
+from bundle.job import Job
+from bundle.runners import Outputs, Runner
+
+# TensorBase.h numbers the types.
+_TYPES = {0: "float32", 1: "float16", 3: "int32", 4: "uint8", 9: "int64"}
+# Codes that the module quotes, and what they are about.
+_CODES = {
+    "507033": "Driver and firmware do not work with this CANN, or the device is not in the "
+    "container; see npu-smi info and `cascadeport doctor`.",
+    "507011": "The chip gave up while it computed; see npu-smi info -t health, and the kernel's "
+    "log.",
+    "107001": "There is no chip of that number: see runner.options.devices and npu-smi info.",
+    "107002": "The device is not open in this thread: a fault of the bundle.",
+}
+_LOADING = (
+    "The file must be made by atc for this very chip (--soc_version) and by a CANN that is not "
+    "newer than this one; convert it again."
+)
+
+
+def load(job: Job) -> Runner:
+    """Loads the job's network onto a chip.
+
+    `runner.options` may hold `device`: the chip's number, 0 by default.
+    """
+    return AclRunner(job, int(job.runner.options.get("device", 0)))
+
+
+class AclRunner(Runner):
+    """A session of aclruntime on one chip.
+
+    Args:
+        job: The job.
+        device: The chip's number.
+    """
+
+    def __init__(self, job: Job, device: int) -> None:
+        self._job = job
+        self._device = device
+        options = aclruntime.session_options()
+        try:
+            # The model's path comes first; ais_bench's own wrapper has it second.
+            self._session = aclruntime.InferenceSession(job.runner.model, device, options)
+            self._session.set_staticbatch()
+        except RuntimeError as failure:
+            raise self._explained(failure, "load the network", _LOADING) from None
+        self._outputs = self._check_contract()
+
+    def describe(self) -> Dict[str, Any]:
+        return {
+            "runtime": "aclruntime",
+            "runtime_version": getattr(aclruntime, "__version__", "unknown"),
+            "provider": "Ascend device {}".format(self._device),
+            "providers": ["Ascend device {}".format(self._device)],
+            "simulated": bool(getattr(aclruntime, "SIMULATED", False)),
+        }
+
+    def run(self, batch: np.ndarray) -> Outputs:
+        try:
+            began = time.perf_counter()
+            tensor = aclruntime.Tensor(batch)
+            tensor.to_device(self._device)
+            sent = time.perf_counter()
+            self._session.reset_sumaryinfo()
+            outputs = self._session.run(self._outputs, [tensor])
+            computed = time.perf_counter()
+            for output in outputs:
+                output.to_host()
+            arrays = [np.array(output) for output in outputs]
+            received = time.perf_counter()
+        except RuntimeError as failure:
+            raise self._explained(failure, "run the network", "") from None
+        # Execution alone, as ais_infer reports it; setting up the call is the rest.
+        times = list(self._session.sumary().exec_time_list)
+        device_ms = float(times[-1]) if times else (computed - sent) * 1000.0
+        boxes, labels = arrays
+        return Outputs(
+            boxes.reshape(-1, 5),
+            labels.reshape(-1),
+            h2d_ms=(sent - began) * 1000.0,
+            device_ms=device_ms,
+            d2h_ms=(received - computed) * 1000.0,
+        )
+
+    def close(self) -> None:
+        # The module frees the model when the session goes, and must do so in this thread.
+        del self._session
+
+    def _check_contract(self) -> List[str]:
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        expected = self._job.preprocess
+        faults = []
+        if len(inputs) != 1:
+            faults.append("it has {} inputs instead of one".format(len(inputs)))
+        else:
+            size = int(np.prod(expected.shape)) * np.dtype(expected.dtype).itemsize
+            if _TYPES.get(int(inputs[0].datatype)) != expected.dtype or inputs[0].size != size:
+                faults.append(
+                    "its input is {}, not {} {}".format(
+                        _describe(inputs[0]), expected.dtype, expected.shape
+                    )
+                )
+        if len(outputs) != 2:
+            faults.append("it has {} outputs instead of boxes and labels".format(len(outputs)))
+        else:
+            boxes, labels = outputs
+            if _TYPES.get(int(boxes.datatype)) != "float32" or list(boxes.shape)[-1:] != [5]:
+                faults.append("its first output is {}, not boxes (n,5)".format(_describe(boxes)))
+            if _TYPES.get(int(labels.datatype)) not in ("int32", "int64"):
+                faults.append("its second output is {}, not labels".format(_describe(labels)))
+        if faults:
+            raise BundleError(
+                "The network breaks the contract: {}.".format("; ".join(faults)),
+                self._job.runner.model,
+                "Convert it again: atc must name boxes and labels in --out_nodes, in that order.",
+            )
+        return [one.name for one in outputs]
+
+    def _explained(self, failure: Exception, doing: str, remedy: str) -> BundleError:
+        text = str(failure).strip()
+        for code, meaning in _CODES.items():
+            if code in text:
+                remedy = meaning
+        return BundleError(
+            "aclruntime could not {} on chip {}: {}".format(doing, self._device, text),
+            self._job.runner.model,
+            remedy or "The lines above this one in the log say more; see npu-smi info.",
+        )
+
+
+def _describe(tensor: Any) -> str:
+    kind = _TYPES.get(int(tensor.datatype), "type {}".format(tensor.datatype))
+    return "'{}' {} {}".format(tensor.name, kind, tuple(tensor.shape))
