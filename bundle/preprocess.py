@@ -1,8 +1,9 @@
 """From pixels to the network's input: resize, normalise, pad. Bit for bit as mmcv 1.2.4 does it.
 
-mmcv converts to float32, subtracts the mean (float32), multiplies by 1/std (float64, rounded to
-float32) and pads with zeros (open-mmlab/mmcv v1.2.4, mmcv/image/photometric.py). A channel has 256
-values only, so the arithmetic is done once per value, and pictures are looked up.
+mmcv converts to float32, subtracts the mean (in float32), multiplies by 1/std (in float64, rounded
+to float32) and pads with zeros (open-mmlab/mmcv v1.2.4, mmcv/image/photometric.py); mean and std
+come to it as float32 (open-mmlab/mmdetection v2.8.0, mmdet/datasets/pipelines/transforms.py). A
+channel has 256 values only, so the arithmetic is done once per value, and pictures are looked up.
 """
 
 from __future__ import annotations
@@ -128,4 +129,6 @@ def _inside(array: np.ndarray, geometry: Geometry) -> np.ndarray:
 def _table(mean: float, std: float) -> np.ndarray:
     """What each of the 256 values of a channel becomes: (1, 256) float32."""
     values = np.arange(256, dtype=np.float32) - np.float32(mean)
-    return (values.astype(np.float64) * (1.0 / np.float64(std))).astype(np.float32)[np.newaxis]
+    return (values.astype(np.float64) * (1.0 / np.float64(np.float32(std)))).astype(np.float32)[
+        np.newaxis
+    ]

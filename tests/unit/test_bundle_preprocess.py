@@ -43,13 +43,15 @@ def resized(image: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 
 def plain_floats(image: np.ndarray, how: Preprocess) -> np.ndarray:
-    """Step by step: float32 minus float32 mean, times float64 1/std, to float32; then zeros."""
+    """Step by step: float32 minus mean, times 1/std in float64, to float32; then zeros."""
     geometry = placed(image, how)
     pixels = resized(image, geometry)
     if how.channels == "rgb":
         pixels = pixels[:, :, ::-1]
-    values = pixels.astype(np.float32) - np.array(how.mean, np.float64).astype(np.float32)
-    values = (values.astype(np.float64) * (1 / np.array(how.std))).astype(np.float32)
+    values = pixels.astype(np.float32) - np.array(how.mean, np.float32)
+    values = (
+        values.astype(np.float64) * (1 / np.array(how.std, np.float32).astype(np.float64))
+    ).astype(np.float32)
     return framed(values, geometry, np.zeros(3, np.float32)).transpose(2, 0, 1)[np.newaxis]
 
 
