@@ -129,6 +129,5 @@ def _inside(array: np.ndarray, geometry: Geometry) -> np.ndarray:
 def _table(mean: float, std: float) -> np.ndarray:
     """What each of the 256 values of a channel becomes: (1, 256) float32."""
     values = np.arange(256, dtype=np.float32) - np.float32(mean)
-    return (values.astype(np.float64) * (1.0 / np.float64(np.float32(std)))).astype(np.float32)[
-        np.newaxis
-    ]
+    factor = 1.0 / np.float64(np.float32(std))
+    return (values.astype(np.float64) * factor).astype(np.float32)[np.newaxis]

@@ -7,8 +7,8 @@ those whose input the bundle makes differently.
 
 import hashlib
 import json
-import os
 import sys
+from pathlib import Path
 
 import cv2
 import mmcv
@@ -92,14 +92,14 @@ def golden():
 
 
 def compare(folder):
-    names = sorted(os.listdir(folder))
+    paths = sorted(Path(folder).iterdir())
     differing = []
-    for name in names:
-        image = mmcv.imread(os.path.join(folder, name))
+    for path in paths:
+        image = mmcv.imread(str(path))
         for how in ((1216, "rgb", "centre"), (416, "bgr", "corner")):
             if by_mmcv(image, *how).tobytes() != by_bundle(image, *how).tobytes():
-                differing.append([name, how])
-    json.dump({"pictures": len(names), "differing": differing}, sys.stdout)
+                differing.append([path.name, how])
+    json.dump({"pictures": len(paths), "differing": differing}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tests.helpers import bundle_jobs as jobs
 
 
 def infer(content: dict[str, Any], out: Path, labels: type = np.int64) -> Path:
-    """What ais_infer does: every .bin through the network, `<stem>_0.bin` and `<stem>_1.bin` out."""
+    """What ais_infer does: `<stem>.bin` through the network, `<stem>_0.bin`, `<stem>_1.bin` out."""
     job = jobs.checked(content)
     runner = open_runner(job)
     results = out / "2022_09_15-10_00_00"
@@ -134,7 +134,7 @@ def ready(tmp_path: Path) -> tuple[dict[str, Any], Path, Path]:
 def test_an_output_that_is_missing(tmp_path: Path) -> None:
     content, out, results = ready(tmp_path)
     (results / "3_1.bin").unlink()
-    with pytest.raises(BundleError, match="left no 3_1.bin"):
+    with pytest.raises(BundleError, match=r"left no 3_1\.bin"):
         read_bins(jobs.checked(content), str(results), str(out))
     read_bins(jobs.checked({**content, "keep_going": True}), str(results), str(out))
     record = json.loads((out / "run.json").read_text())

@@ -49,9 +49,8 @@ def plain_floats(image: np.ndarray, how: Preprocess) -> np.ndarray:
     if how.channels == "rgb":
         pixels = pixels[:, :, ::-1]
     values = pixels.astype(np.float32) - np.array(how.mean, np.float32)
-    values = (
-        values.astype(np.float64) * (1 / np.array(how.std, np.float32).astype(np.float64))
-    ).astype(np.float32)
+    factors = 1 / np.array(how.std, np.float32).astype(np.float64)
+    values = (values.astype(np.float64) * factors).astype(np.float32)
     return framed(values, geometry, np.zeros(3, np.float32)).transpose(2, 0, 1)[np.newaxis]
 
 
