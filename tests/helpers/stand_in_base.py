@@ -63,6 +63,7 @@ def build(version: str, out: Path) -> Path:
         _file(tar, Path(shutil.which("busybox") or ""), "bin/busybox")
         for applet in _APPLETS.split():
             _link(tar, f"bin/{applet}", "/bin/busybox")
+        _link(tar, "usr/bin/env", "/bin/busybox")
         for path, name in tree:
             tar.add(path, name, recursive=False, filter=_as_root)
         for library in _libraries(programs):
