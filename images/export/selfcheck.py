@@ -15,8 +15,9 @@ import warnings
 HERE = os.path.dirname(os.path.abspath(__file__))
 LOCKS = ("requirements.lock", "requirements-source.lock")
 MODULES = ("cv2", "mmcv._ext", "mmdet.apis", "onnx", "onnxruntime", "pycocotools.mask", "torch")
-#: Backports that packages ask for and Python 3.7 has itself (requirements.in).
-BUILT_IN = ("dataclasses",)
+#: What packages ask for and do without: a backport of what Python 3.7 has itself
+#: (requirements.in), and mmpycocotools' compiler.
+NOT_NEEDED = ("cython", "dataclasses")
 #: Sums of a few float32 products differ by this much at most.
 CLOSE = 1e-4
 
@@ -70,7 +71,7 @@ def needs_are_met():
         for need in map(Requirement, requires(name) or ()):
             if need.marker and not need.marker.evaluate({"extra": ""}):
                 continue
-            if need.name in BUILT_IN:
+            if need.name in NOT_NEEDED:
                 continue
             try:
                 installed = version(need.name)
