@@ -30,6 +30,9 @@ def load_config(path):
     if not os.path.isfile(path):
         raise ExportError("There is no such config.", where=path, next="Check --config.")
     try:
+        with open(path, encoding="utf-8") as file:
+            # mmcv compiles a copy of it in a temporary folder, and is noisy when that fails.
+            compile(file.read(), path, "exec")
         cfg = mmcv.Config.fromfile(path)
     except Exception as error:  # a config is Python code: anything can come out of it
         raise ExportError(
