@@ -42,7 +42,11 @@ def pytest_runtest_makereport(
 ) -> Generator[None, Any, Any]:
     """Makes a skip a failure where everything is expected to run (CASCADEPORT_NO_SKIPS=1)."""
     report = yield
-    if report.skipped and os.environ.get("CASCADEPORT_NO_SKIPS") and not hasattr(report, "wasxfail"):
+    if (
+        report.skipped
+        and os.environ.get("CASCADEPORT_NO_SKIPS")
+        and not hasattr(report, "wasxfail")
+    ):
         report.outcome = "failed"
         report.longrepr = f"skipped where it ought to run: {report.longrepr}"
     return report

@@ -209,6 +209,8 @@ _DISK_ERRORS = {
         "Writing is not permitted.",
         "Make the folder writable, or give another one with RESULTS= or BUILD=.",
     ),
+    errno.ENOTDIR: ("A file stands where a folder ought to be.", "Move it away."),
+    errno.EEXIST: ("A file stands where a folder ought to be.", "Move it away."),
     errno.EPERM: ("Writing is not permitted.", "Make the folder writable, or give another one."),
 }
 

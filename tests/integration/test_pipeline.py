@@ -294,31 +294,6 @@ def test_a_read_only_results_folder(world: World) -> None:
     world.fails(3, "not permitted")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_no_space_left_keeps_finished_stages(world: World) -> None:
-    """A real full disk: 300 KB of tmpfs, filled up after the first run."""
-    small = world.root / "results"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(small)], check=False
-    )
-    if mounted.returncode:
-        pytest.skip("this machine does not mount a tmpfs")
-    try:
-        assert world.run("--limit", "2").returncode == 0
-        finished = world.root / "results" / f"small-{world.data.name}-first2" / "cpu" / "infer"
-        with (small / "ballast").open("wb") as file, pytest.raises(OSError, match="space"):
-            while True:
-                file.write(bytes(4096))
-                file.flush()
-        world.fails(3, "no space left", "Finished stages are kept")
-        assert (finished / "run.json").is_file()
-        (small / "ballast").unlink()
-        assert world.run().returncode == 0
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
-
-
 def test_a_stage_folder_of_an_older_version(world: World) -> None:
     world.run()
     record = world.results / "cpu" / "infer" / "stage.json"
@@ -361,7 +336,7 @@ def _busy(world: World) -> subprocess.Popen[str]:
     """A run that is in the middle of its pictures."""
     _many(world)
     process = subprocess.Popen(
-        world.command("--repeats", "3"), env=world.env, stderr=subprocess.PIPE, text=True
+        world.command("--repeats", "5000"), env=world.env, stderr=subprocess.PIPE, text=True
     )
     _until(lambda: list(world.results.glob("cpu/.infer.tmp-*/infer.log")))
     log = next(world.results.glob("cpu/.infer.tmp-*/infer.log"))
@@ -394,3 +369,30 @@ def test_killed_and_two_runs_at_once(world: World) -> None:
     done = world.run("--repeats", "1")
     assert done.returncode == 0, done.stderr
     assert not list((world.results / "cpu").glob(".infer.tmp-*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_no_space_left_keeps_finished_stages(world: World) -> None:
+    """A real full disk, filled up in the middle of a run, and before one."""
+    small = world.root / "results"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=600m", "tmpfs", str(small)]
+    if subprocess.run(mount, check=False).returncode:
+        pytest.skip("this machine does not mount a tmpfs")
+    try:
+        assert world.run("--limit", "2").returncode == 0
+        finished = small / f"small-{world.data.name}-first2" / "cpu" / "infer" / "run.json"
+        process = _busy(world)
+        with (small / "ballast").open("wb") as file, pytest.raises(OSError, match="space"):
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 3, said
+        assert "no space left" in said.lower() or "full" in said
+        assert finished.is_file()
+        world.fails(2, "free", "RESULTS=")
+        (small / "ballast").unlink()
+        assert world.run("--limit", "2").stderr.count("skip ") == 3
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -33,7 +33,10 @@ def arguments(argv):
     parser.add_argument("--shape", type=int, nargs=2, default=(1216, 1216), metavar=("H", "W"))
     parser.add_argument("--padding", choices=("centre", "corner"), default="centre")
     parser.add_argument(
-        "--pictures", nargs="+", required=True, metavar="FILE",
+        "--pictures",
+        nargs="+",
+        required=True,
+        metavar="FILE",
         help="files or patterns; the first is traced, the others are what the graph is tried on",
     )
     parser.add_argument("--out", required=True, help="folder to write")
@@ -101,12 +104,8 @@ def run(options):
     def keep(name, picture, traced=False):
         found, classes = reference.detect(model, picture)
         file = "reference/{:02d}.npz".format(len(listed))
-        np.savez(
-            os.path.join(options.out, file), input=picture, boxes=found, labels=classes
-        )
-        listed.append(
-            {"name": name, "file": file, "traced": traced, "detections": len(found)}
-        )
+        np.savez(os.path.join(options.out, file), input=picture, boxes=found, labels=classes)
+        listed.append({"name": name, "file": file, "traced": traced, "detections": len(found)})
         say("progress", phase="reference", done=len(listed), total=len(files) + 1)
         return found, classes
 
@@ -151,9 +150,7 @@ def run(options):
             "channels": "rgb" if normalisation[2] else "bgr",
             "padding": options.padding,
         },
-        "neutral": {
-            "file": "neutral.onnx", "bytes": size, "sha256": checkpoint.sha256_of(neutral)
-        },
+        "neutral": {"file": "neutral.onnx", "bytes": size, "sha256": checkpoint.sha256_of(neutral)},
         "pictures": listed,
         "environment": {
             "python": platform.python_version(),
@@ -162,9 +159,7 @@ def run(options):
             "mmcv": mmcv.__version__,
             "threads": torch.get_num_threads(),
         },
-        "seconds": {
-            "export": round(export_seconds, 1), "total": round(time.time() - started, 1)
-        },
+        "seconds": {"export": round(export_seconds, 1), "total": round(time.time() - started, 1)},
         "peak_rss_bytes": resources.peak_memory(),
     }
     with open(os.path.join(options.out, "export.json"), "w") as file:

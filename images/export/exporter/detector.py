@@ -152,9 +152,7 @@ class nearest_by_two:
                 factors = [int(n) / int(m) for n, m in zip(size, input.shape[2:])]
                 if all(f == int(f) for f in factors):
                     size, scale_factor = None, factors
-            return self.original(
-                input, size=size, scale_factor=scale_factor, mode=mode, **options
-            )
+            return self.original(input, size=size, scale_factor=scale_factor, mode=mode, **options)
 
         F.interpolate = interpolate
 

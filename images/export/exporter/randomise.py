@@ -40,9 +40,7 @@ def randomise(model, seed, picture, quiet):
         quiet: float32 (1,3,H,W) in which nothing shall be found.
     """
     torch.manual_seed(seed)
-    norms = {
-        name: each for name, each in model.named_modules() if isinstance(each, nn.BatchNorm2d)
-    }
+    norms = {name: each for name, each in model.named_modules() if isinstance(each, nn.BatchNorm2d)}
     with torch.no_grad():
         for module in model.modules():
             norm = isinstance(module, nn.BatchNorm2d)

@@ -35,7 +35,9 @@ def detect(model, picture):
     try:
         with torch.no_grad(), deform_conv_as(deform_conv2d):
             per_class = model(
-                return_loss=False, rescale=False, img=[torch.from_numpy(picture)],
+                return_loss=False,
+                rescale=False,
+                img=[torch.from_numpy(picture)],
                 img_metas=[[meta]],
             )[0]
     finally:
