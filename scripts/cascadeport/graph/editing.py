@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper, numpy_helper, version_converter
 
 Array = NDArray[Any]
+#: Constants of more elements are left out of a skeleton.
+LARGE = 1024
 
 
 class Graph:
@@ -74,6 +76,37 @@ class Graph:
         self.nodes = kept[::-1]
         self.constants.keep(wanted)
 
+    def skeleton(self) -> onnx.ModelProto:
+        """A copy in which large constants are mere inputs: for tools that copy all they are given.
+
+        Hundreds of megabytes of weights are nothing to look at when shapes are inferred.
+        """
+        bare = onnx.ModelProto()
+        bare.ir_version = self.model.ir_version
+        bare.opset_import.extend(self.model.opset_import)
+        bare.graph.name = self.model.graph.name
+        bare.graph.node.extend(self.nodes)
+        bare.graph.input.extend(self.model.graph.input)
+        bare.graph.output.extend(self.model.graph.output)
+        for name in self.constants.names():
+            if self.constants.size(name) <= LARGE:
+                array = self.constants[name]
+                bare.graph.initializer.append(numpy_helper.from_array(array, name))
+            else:
+                kind, dims = self.constants.kind(name)
+                bare.graph.input.append(helper.make_tensor_value_info(name, kind, dims))
+        return bare
+
+    def lifted(self, opset: int) -> Graph:
+        """The graph in operators of a later opset.
+
+        The converter knows what changed between opsets; nodes of other domains pass through it.
+        """
+        lifted = Graph(version_converter.convert_version(self.skeleton(), opset))
+        lifted.constants.adopt(self.constants)
+        lifted.drop_unused()
+        return lifted
+
     def to_model(self) -> onnx.ModelProto:
         """The model with all edits in it."""
         graph = self.model.graph
@@ -110,6 +143,23 @@ class Constants:
 
     def names(self) -> set[str]:
         return set(self.lazy) | set(self._arrays)
+
+    def kind(self, name: str) -> tuple[int, list[int]]:
+        """Element type and sides, without making the array."""
+        tensor = self.lazy.get(name)
+        if tensor is not None:
+            return tensor.data_type, list(tensor.dims)
+        array = self._arrays[name]
+        return helper.np_dtype_to_tensor_dtype(array.dtype), list(array.shape)
+
+    def adopt(self, others: Constants) -> None:
+        """Takes over the constants of another graph that this one has not."""
+        for name, tensor in others.lazy.items():
+            if name not in self:
+                self.lazy[name] = tensor
+        for name, array in others._arrays.items():
+            if name not in self:
+                self._arrays[name] = array
 
     def size(self, name: str) -> int:
         """Number of elements, without making the array."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import helper, version_converter
+from onnx import helper
 
 from ..errors import CascadeportError
 from . import cann, plugins
@@ -58,7 +58,7 @@ def executable(graph: Path, out: Path, arithmetic: str = "fp16") -> Path:
         if node.op_type in cann.OPERATORS:
             node.domain = cann.DOMAIN
     model.opset_import.append(helper.make_opsetid(cann.DOMAIN, cann.VERSION))
-    lifted = Graph(version_converter.convert_version(model, OPSET))
+    lifted = Graph(model).lifted(OPSET)
     fold_batch_norms(lifted)
     rounding = _Rounding(arithmetic)
     rounding.replace_casts(lifted)

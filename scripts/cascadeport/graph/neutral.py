@@ -24,7 +24,7 @@ import onnx
 from onnx import defs
 
 from ..errors import CascadeportError
-from .editing import load
+from .editing import Graph, load
 from .schemas import optional, register, required, set_output, shape_of
 
 DOMAIN = "cascadeport"
@@ -58,7 +58,7 @@ def load_neutral(path: Path) -> onnx.ModelProto:
         if node.domain != DOMAIN and not defs.has(node.op_type, max_inclusive_version=OPSET):
             raise unknown_operator(node, path)
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(Graph(model).skeleton())
     except onnx.checker.ValidationError as error:
         raise CascadeportError(
             f"The neutral graph breaks ONNX's rules: {str(error).splitlines()[0]}",

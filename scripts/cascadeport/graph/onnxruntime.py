@@ -6,7 +6,6 @@ Not 22 or later: onnxruntime 1.32.0 has no RoiAlign of that opset.
 from __future__ import annotations
 
 import onnx
-from onnx import version_converter
 
 from .deform import deform_conv_19
 from .editing import Graph
@@ -24,9 +23,8 @@ def lower(graph: Graph) -> onnx.ModelProto:
     fold_constants(graph)
     fold_batch_norms(graph)
     rewrite(graph, {"ProposalNMS": proposal_nms, "MultiClassNMS": multi_class_nms})
-    # The converter knows what changed between the opsets; the nodes of the neutral domain pass
-    # through it and become operators of the new opset afterwards.
-    lifted = Graph(version_converter.convert_version(graph.to_model(), OPSET))
+    # Nodes of the neutral domain become operators of the new opset after it is lifted.
+    lifted = graph.lifted(OPSET)
     rewrite(lifted, {"DeformConv": deform_conv_19, "RoiExtractor": roi_extractor(OPSET)})
     model = lifted.to_model()
     set_opset(model, OPSET)

@@ -19,11 +19,9 @@ CONVOLUTIONS = {("", "Conv"): 2, (DOMAIN, "DeformConv"): 3, ("cann", "Deformable
 def shapes(graph: Graph) -> dict[str, list[int | None]]:
     """The inferred shape of each value; a side that depends on the picture is None.
 
-    Shape inference needs no weights, so it works on a copy without them.
+    Shape inference needs no weights, so it works on the skeleton.
     """
-    skeleton = onnx.ModelProto()
-    skeleton.CopyFrom(_bare(graph))
-    inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+    inferred = onnx.shape_inference.infer_shapes(graph.skeleton(), data_prop=True)
     found: dict[str, list[int | None]] = {}
     for value in [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]:
         if value.type.tensor_type.HasField("shape"):
@@ -119,28 +117,3 @@ def _run(graph: Graph, nodes: list[onnx.NodeProto]) -> dict[str, np.ndarray]:
     )
     results = dict(zip(made, session.run(made, {}), strict=True))
     return {name: array for name, array in results.items() if array.size <= MAX_FOLDED}
-
-
-def _bare(graph: Graph) -> onnx.ModelProto:
-    """The graph as a model in which large constants are mere inputs."""
-    bare = onnx.ModelProto()
-    bare.ir_version = graph.model.ir_version
-    bare.opset_import.extend(graph.model.opset_import)
-    bare.graph.name = graph.model.graph.name
-    bare.graph.node.extend(graph.nodes)
-    bare.graph.input.extend(graph.model.graph.input)
-    bare.graph.output.extend(graph.model.graph.output)
-    for name in graph.constants.names():
-        if graph.constants.size(name) <= 1024:
-            array = graph.constants[name]
-            bare.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-        else:
-            tensor = graph.constants.lazy.get(name)
-            dims = tensor.dims if tensor is not None else graph.constants[name].shape
-            kind = (
-                tensor.data_type
-                if tensor is not None
-                else helper.np_dtype_to_tensor_dtype(graph.constants[name].dtype)
-            )
-            bare.graph.input.append(helper.make_tensor_value_info(name, kind, list(dims)))
-    return bare
