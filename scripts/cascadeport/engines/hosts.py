@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -104,8 +104,19 @@ def connect(host: Host) -> docker.DockerClient:
     import docker.errors
     import requests.exceptions
 
+    class Api(docker.APIClient):
+        """Ignores settings for web servers: REQUESTS_CA_BUNDLE would replace the host's own CA."""
+
+        trust_env = property(lambda self: False, lambda self, value: None)
+
+    class Client(docker.DockerClient):
+        """A client on that connection."""
+
+        def __init__(self, **options: Any) -> None:
+            self.api = Api(**options)
+
     try:
-        client = docker.DockerClient(
+        client = Client(
             base_url=host.host,
             timeout=_CONNECT_S,
             use_ssh_client=True,  # the user's own ssh, with its keys, agent and config
