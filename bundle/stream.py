@@ -6,12 +6,13 @@ Each picture is a chain of three futures, made in the job's order: *prepare* in 
 
 from __future__ import annotations
 
+import dataclasses
 import queue
 import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Iterable, NamedTuple, Optional, Union
+from typing import Any, Callable, Iterable, List, NamedTuple, Optional, Union
 
 import cv2
 
@@ -51,8 +52,8 @@ class Stream:
 
     Args:
         job: The job.
-        load: Loads the network. It is called, used and closed in one and the same thread, as
-            runtimes with a context per thread need it.
+        load: Loads the network, once for each of `runner.options.devices`. It is called, used and
+            closed in one and the same thread, as runtimes with a context per thread need it.
     """
 
     def __init__(self, job: Job, load: Callable[[Job], Runner]) -> None:
@@ -63,25 +64,34 @@ class Stream:
         self._preprocessor = Preprocessor(job.preprocess)
         self._failure: Optional[BaseException] = None
         self._lock = threading.Lock()
-        # Pictures under way: being prepared, waiting, in the network, being concluded.
-        self._depth = job.workers + job.queue + 2
+        # One lane for each chip of a card. A runtime gives Python's lock back while it computes, so
+        # threads keep chips busy as processes would, and one pass measures the card as a whole.
+        devices = job.runner.options.get("devices") or [job.runner.options.get("device")]
+        self._lanes = [_on(job, device) for device in devices]
+        # Pictures under way: being prepared, waiting, in the networks, being concluded.
+        self._depth = job.workers + job.queue + 1 + len(self._lanes)
         self._canvases: queue.LifoQueue[Canvas] = queue.LifoQueue()
         for _ in range(self._depth):
             self._canvases.put(Canvas(job.preprocess))
         self._before = ThreadPoolExecutor(job.workers, "prepare")
-        self._network = ThreadPoolExecutor(1, "network")
+        self._networks = [ThreadPoolExecutor(1, "network") for _ in self._lanes]
         self._after = ThreadPoolExecutor(1, "conclude")
 
     def __enter__(self) -> Stream:
-        self.runner: Runner = self._network.submit(self._load, self._job).result()
+        self._runners: List[Runner] = [
+            network.submit(self._load, job).result()
+            for network, job in zip(self._networks, self._lanes)
+        ]
+        self.runner = self._runners[0]
         return self
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         # A signal does not wait for a network that may take seconds: the process ends anyway.
         wait = kind is None or issubclass(kind, Exception)
         if wait:
-            self._network.submit(self.runner.close).result()
-        for executor in (self._before, self._network, self._after):
+            for network, runner in zip(self._networks, self._runners):
+                network.submit(runner.close).result()
+        for executor in (self._before, *self._networks, self._after):
             executor.shutdown(wait=wait)
 
     def run(
@@ -95,11 +105,13 @@ class Stream:
         """
         under_way: deque = deque()
         try:
-            for picture in pictures:
+            for number, picture in enumerate(pictures):
                 if len(under_way) == self._depth:
                     under_way.popleft().result()
                 prepared = self._before.submit(self._guard, self._prepare, picture)
-                inferred = self._network.submit(self._guard, self._infer, prepared)
+                lane = number % len(self._lanes)
+                network, runner = self._networks[lane], self._runners[lane]
+                inferred = network.submit(self._guard, self._infer, prepared, runner)
                 under_way.append(self._after.submit(self._guard, _conclude, inferred, conclude))
             while under_way:
                 under_way.popleft().result()
@@ -135,12 +147,12 @@ class Stream:
         times = Times(decode=_ms(start, decoded), preprocess=_ms(decoded, time.perf_counter()))
         return Prepared(picture, geometry, canvas, times)
 
-    def _infer(self, future: Any) -> Union[Inferred, Skipped]:
+    def _infer(self, future: Any, runner: Runner) -> Union[Inferred, Skipped]:
         prepared = future.result()
         if isinstance(prepared, Skipped):
             return prepared
         picture, geometry, canvas, times = prepared
-        outputs = self.runner.run(canvas.array)
+        outputs = runner.run(canvas.array)
         self._canvases.put(canvas)
         times.h2d, times.device, times.d2h = outputs.h2d_ms, outputs.device_ms, outputs.d2h_ms
         return Inferred(picture, geometry, outputs, times)
@@ -148,6 +160,14 @@ class Stream:
 
 def _conclude(future: Any, conclude: Callable[[Union[Inferred, Skipped]], None]) -> None:
     conclude(future.result())
+
+
+def _on(job: Job, device: Optional[int]) -> Job:
+    """The job with its network on one chip."""
+    if device is None:
+        return job
+    options = dict(job.runner.options, device=device)
+    return dataclasses.replace(job, runner=dataclasses.replace(job.runner, options=options))
 
 
 def _ms(start: float, end: float) -> float:

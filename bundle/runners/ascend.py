@@ -47,7 +47,8 @@ _LOADING = (
 def load(job: Job) -> Runner:
     """Loads the job's network onto a chip.
 
-    `runner.options` may hold `device`: the chip's number, 0 by default.
+    `runner.options` may hold `devices`, the numbers of the card's chips, and holds in `device` the
+    one that is meant here; 0 by default.
     """
     return AclRunner(job, int(job.runner.options.get("device", 0)))
 
@@ -73,11 +74,15 @@ class AclRunner(Runner):
         self._outputs = self._check_contract()
 
     def describe(self) -> Dict[str, Any]:
+        devices = self._job.runner.options.get("devices") or [self._device]
         return {
             "runtime": "aclruntime",
             "runtime_version": getattr(aclruntime, "__version__", "unknown"),
-            "provider": "Ascend device {}".format(self._device),
-            "providers": ["Ascend device {}".format(self._device)],
+            "provider": "Ascend, {} of this card".format(
+                "1 chip" if len(devices) == 1 else "{} chips".format(len(devices))
+            ),
+            "providers": ["Ascend device {}".format(device) for device in devices],
+            "chips": len(devices),
             "simulated": bool(getattr(aclruntime, "SIMULATED", False)),
         }
 
