@@ -104,6 +104,11 @@ class Graph:
         """
         lifted = Graph(version_converter.convert_version(self.skeleton(), opset))
         lifted.constants.adopt(self.constants)
+        # Now, not when the graph is written: a rewriting may drop a constant until then, and what
+        # is left of it would be an input that nobody feeds.
+        inputs = [v for v in lifted.model.graph.input if v.name not in lifted.constants]
+        del lifted.model.graph.input[:]
+        lifted.model.graph.input.extend(inputs)
         lifted.drop_unused()
         return lifted
 
