@@ -25,10 +25,12 @@ class Canvas:
     """The memory in which one picture is prepared. It is used again for the next one."""
 
     def __init__(self, settings: Preprocess) -> None:
-        self.array = np.zeros(settings.shape, settings.dtype)
+        # Filled now: pages that come with their first use would be paid for by some picture, and
+        # memory would creep up for as long as canvases are new.
+        self.array = np.full(settings.shape, 0, settings.dtype)
         self.placed: Optional[Tuple[int, int, int, int]] = None
-        self._resized = np.zeros(settings.size * settings.size * 3, np.uint8)
-        self._planes = np.zeros((3, _BAND * settings.size), np.uint8)
+        self._resized = np.full(settings.size * settings.size * 3, 0, np.uint8)
+        self._planes = np.full((3, _BAND * settings.size), 0, np.uint8)
 
     def resized(self, width: int, height: int) -> np.ndarray:
         """Room for a resized picture: (height, width, 3) uint8."""

@@ -1,0 +1,152 @@
+"""The streaming pass with a device that is only slow: what of its throughput arrives, and memory.
+
+The device sleeps: it takes its time and leaves the processor alone, as an accelerator does. It
+finds a hundred boxes in every picture, so that postprocessing and writing have their work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pictures import pictures
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPOSITORY)]
+
+from bundle.job import Job, check_job  # noqa: E402
+from bundle.run import run  # noqa: E402
+from bundle.runners import Outputs, Runner  # noqa: E402
+
+SIZE = 1216
+SLOW_S, SLOW_PICTURES, SLOW_TARGET = 0.25, 60, 0.98
+FAST_S, FEW, MANY, MEMORY_TARGET = 0.002, 200, 5000, 50.0
+
+
+class SleepingRunner(Runner):
+    """A device that takes `seconds` for a picture."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        random = np.random.default_rng(0)
+        corners = np.sort(random.uniform(0, SIZE, (100, 2, 2)), axis=1).reshape(100, 4)
+        scores = np.linspace(0.9, 0.06, 100).reshape(100, 1)
+        self._boxes = np.hstack([corners, scores]).astype(np.float32)
+        self._labels = random.integers(0, 80, 100)
+
+    def describe(self) -> dict[str, Any]:
+        return {"runtime": "sleep", "runtime_version": "", "provider": "", "providers": []}
+
+    def run(self, batch: np.ndarray) -> Outputs:
+        began = time.perf_counter()
+        time.sleep(self._seconds)
+        elapsed = (time.perf_counter() - began) * 1000
+        return Outputs(self._boxes, self._labels, device_ms=elapsed)
+
+
+def job(paths: list[Path], count: int, model: Path) -> Job:
+    """`count` pictures: the same files again and again, each time under another id."""
+    sizes = [cv2.imread(str(path)).shape[:2] for path in paths]
+    items = [
+        {
+            "id": number,
+            "file": str(paths[number % len(paths)]),
+            "width": sizes[number % len(paths)][1],
+            "height": sizes[number % len(paths)][0],
+        }
+        for number in range(count)
+    ]
+    content = {
+        "format": 1,
+        "model": {"path": str(model), "sha256": hashlib.sha256(model.read_bytes()).hexdigest()},
+        "input": {"name": "input", "dtype": "float32", "size": SIZE},
+        "outputs": {"boxes": "boxes", "labels": "labels"},
+        "preprocess": {
+            "mean": [123.675, 116.28, 103.53],
+            "std": [58.395, 57.12, 57.375],
+            "channels": "rgb",
+            "padding": "centre",
+        },
+        "postprocess": {"score_threshold": 0.05, "max_detections": 100},
+        "classes": [{"name": f"class {n}", "category_id": n + 1} for n in range(80)],
+        "pictures": {"root": "/", "items": items},
+        "runner": {"name": "sleep", "threads": 1},
+        "stream": {"workers": 1, "queue": 4},
+        "measure": {"warmup": 3, "repeats": 1, "repeat_pictures": 1},
+        "keep_going": False,
+        "draw": 0,
+    }
+    return check_job(content, "/")
+
+
+def measure(count: int, seconds: float) -> dict[str, Any]:
+    """The record of a pass. It speaks JSON lines on standard output; nobody listens here."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        paths, _ = pictures(place)
+        (place / "none").write_bytes(b"")
+        todo = job(paths, count, place / "none")
+        with contextlib.redirect_stdout(io.StringIO()):
+            return run(todo, str(place / "out"), lambda job: SleepingRunner(seconds))
+
+
+def apart(count: int, seconds: float) -> dict[str, Any]:
+    """The same in a process of its own: peak memory is a process's."""
+    command = [sys.executable, __file__, "--count", str(count), "--seconds", str(seconds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    record: dict[str, Any] = json.loads(done.stdout)
+    return record
+
+
+def verdict(met: bool) -> str:
+    return "met" if met else "MISSED"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, help="one pass over so many pictures, as JSON")
+    parser.add_argument("--seconds", type=float, default=FAST_S)
+    options = parser.parse_args()
+    if options.count:
+        print(json.dumps(measure(options.count, options.seconds)))
+        return 0
+
+    slow = apart(SLOW_PICTURES, SLOW_S)["summary"]
+    share = slow["end_to_end_ips"] / slow["device_ips"]
+    print("## The streaming pass\n")
+    print(
+        f"A device that takes {SLOW_S} s and no processor, {SLOW_PICTURES} pictures, one worker.\n"
+    )
+    print("| device only, pictures/s | end to end, pictures/s | share | target |")
+    print("| ---: | ---: | ---: | --- |")
+    goal = f"{SLOW_TARGET}, {verdict(share >= SLOW_TARGET)}"
+    print(f"| {slow['device_ips']:.4f} | {slow['end_to_end_ips']:.4f} | {share:.4f} | {goal} |")
+
+    few, many = (apart(count, FAST_S) for count in (FEW, MANY))
+    mib = [record["peak_rss_bytes"] / 2**20 for record in (few, many)]
+    print(f"\nPeak memory of the process, a device that takes {FAST_S} s:\n")
+    print("| pictures | peak MiB | end to end, pictures/s | bound by |")
+    print("| ---: | ---: | ---: | --- |")
+    for count, record, peak in zip((FEW, MANY), (few, many), mib, strict=True):
+        summary = record["summary"]
+        rate, bound = summary["end_to_end_ips"], summary["bound_by"]
+        print(f"| {count} | {peak:.1f} | {rate:.1f} | {bound} |")
+    growth = mib[1] - mib[0]
+    goal = verdict(abs(growth) <= MEMORY_TARGET)
+    print(f"\nGrowth: {growth:.1f} MiB; target: within {MEMORY_TARGET:.0f} MiB, {goal}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
