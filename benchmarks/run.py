@@ -1,13 +1,15 @@
-"""Runs every benchmark and writes docs/benchmarks.md. `make bench` calls it; ONLY="a b" picks some.
+"""Runs benchmarks and writes their sections of docs/benchmarks.md.
 
-Each benchmark is a script beside this one that prints Markdown. Figures of one section come from
-one run of its script; ratios are never taken across sections.
+`make bench` runs all, ONLY="a b" some. Each benchmark is a script beside this one that prints
+Markdown. The figures of a section come from one run of its script; ratios are never taken across
+sections, and each section says on which commit and under which load it was taken.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -18,21 +20,18 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 OUT = REPOSITORY / "docs" / "benchmarks.md"
 ORDER = ("preprocess", "stream", "evaluate", "pipeline")
+MARK = re.compile(r"^<!-- (\w+) -->$", re.MULTILINE)
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "hotcoco", "pycocotools")
 
 HEAD = """# Benchmarks
 
 Written by `make bench`; do not edit. Each section is the output of one script in `benchmarks/`,
-taken in one run on the machine named here. Times in a shared machine vary: trust the ratios.
-
-| | |
-| --- | --- |
-{facts}
+taken in one run. Times on a shared machine vary: trust the ratios.
 """
 
 
-def facts() -> dict[str, str]:
-    """The machine and the versions that the figures depend on."""
+def facts(name: str, load: tuple[float, float, float]) -> dict[str, str]:
+    """The machine and the versions that a section's figures depend on."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -46,21 +45,39 @@ def facts() -> dict[str, str]:
         check=False,
     ).stdout.strip()
     return {
+        "command": f"`ONLY={name} make bench`",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "commit": commit,
         "processor": f"{cpu}, {os.cpu_count()} cores",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "packages": ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES),
-        "load before": " ".join(f"{value:.2f}" for value in os.getloadavg()),
+        "load before": "{:.2f} {:.2f} {:.2f}".format(*load),
     }
 
 
+def sections() -> dict[str, str]:
+    """The sections that docs/benchmarks.md holds, by the name in the mark before each."""
+    if not OUT.exists():
+        return {}
+    parts = MARK.split(OUT.read_text(encoding="utf-8"))
+    return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def write(name: str, text: str, about: dict[str, str]) -> None:
+    """Puts one section in its place."""
+    lines = "\n".join(f"| {key} | {value} |" for key, value in about.items())
+    held = sections()
+    held[name] = f"{text.strip()}\n\n| taken | |\n| --- | --- |\n{lines}"
+    ordered = sorted(held, key=lambda key: (ORDER.index(key) if key in ORDER else len(ORDER), key))
+    body = "\n".join(f"\n<!-- {key} -->\n\n{held[key]}\n" for key in ordered)
+    OUT.write_text(HEAD + body, encoding="utf-8")
+
+
 def main() -> int:
-    wanted = os.environ.get("ONLY", "").split() or list(ORDER)
-    parts = [HEAD.format(facts="\n".join(f"| {key} | {value} |" for key, value in facts().items()))]
     path = os.pathsep.join([str(REPOSITORY / "scripts"), str(REPOSITORY)])
-    for name in wanted:
+    for name in os.environ.get("ONLY", "").split() or ORDER:
         print(f"bench    {name}", file=sys.stderr)
+        load = os.getloadavg()
         done = subprocess.run(
             [sys.executable, str(HERE / f"{name}.py")],
             env={**os.environ, "PYTHONPATH": path},
@@ -70,13 +87,11 @@ def main() -> int:
             check=False,
         )
         if done.returncode:
-            print(f"benchmark {name} failed; {OUT.name} is left as it was", file=sys.stderr)
+            print(f"benchmark {name} failed; its section is left as it was", file=sys.stderr)
             return 1
         print(done.stdout)
-        parts.append(done.stdout.strip() + f"\n\nCommand: `ONLY={name} make bench`\n")
-    if set(wanted) == set(ORDER):
-        OUT.write_text("\n".join(parts), encoding="utf-8")
-        print(f"written  {OUT.relative_to(REPOSITORY)}", file=sys.stderr)
+        write(name, done.stdout, facts(name, load))
+    print(f"written  {OUT.relative_to(REPOSITORY)}", file=sys.stderr)
     return 0
 
 
