@@ -1,0 +1,204 @@
+"""Converting for Ascend: atc's command line, its errors, and the stand-in that obeys both."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from cascadeport import cards, targets
+from cascadeport.options import REPOSITORY, Options
+from cascadeport.stages import convert
+from onnx import helper
+
+SOURCES = REPOSITORY / "images" / "simulator"
+HEAD = "ATC run failed, Please check the detail log, Try 'atc --help' for more information\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "what", "where"),
+    [
+        (
+            HEAD + "E19010: No parser is registered for Op [grid_sampler_3140, optype "
+            "[ai.onnx::11::grid_sampler]].",
+            "knows an operator of the graph not at all",
+            "grid_sampler_3140",
+        ),
+        (
+            HEAD + "E10016: Opname [Concat_1427] specified in [--out_nodes] is not found in the "
+            "model. Please check.",
+            "output node that atc was told does not exist",
+            "Concat_1427",
+        ),
+        (
+            HEAD + "E10001: Value [Ascend] for parameter [--soc_version] is invalid. Reason: x",
+            "does not accept one of its options",
+            "--soc_version",
+        ),
+        (HEAD + "EZ3003: No supported Ops kernel and engine are found for [NMS]", "no kernel", ""),
+        (
+            "[ERROR] GE(1) E19999: Inner Error!\nE11017: Failed to find node [Reshape_1429]",
+            "output node",
+            "Reshape_1429",
+        ),
+        (HEAD + "E77777: something new", "atc failed", "E77777"),
+    ],
+)
+def test_an_error_of_atc_is_a_sentence_with_cause_and_remedy(
+    log: str, what: str, where: str
+) -> None:
+    error = convert.explained(log)
+    assert error is not None
+    assert what in error.what
+    assert where in error.where
+    assert error.next
+
+
+def test_a_log_without_a_code_explains_nothing() -> None:
+    assert convert.explained("ATC start working now, please wait for a moment.\n") is None
+
+
+@pytest.fixture
+def atc(tmp_path: Path) -> Path:
+    """The stand-in, laid out as its installer does."""
+    home = tmp_path / "toolkit"
+    (home / "atc" / "bin").mkdir(parents=True)
+    shutil.copy(SOURCES / "atc", home / "atc" / "bin" / "atc")
+    shutil.copytree(SOURCES / "cann_stand_in", home / "simulator" / "cann_stand_in")
+    graph = REPOSITORY / "scripts" / "cascadeport"
+    shutil.copytree(graph / "graph", home / "simulator" / "cascadeport" / "graph")
+    shutil.copy(graph / "errors.py", home / "simulator" / "cascadeport" / "errors.py")
+    (home / "simulator" / "cascadeport" / "__init__.py").touch()
+    return home / "atc" / "bin" / "atc"
+
+
+def model(folder: Path, op_type: str = "Relu", domain: str = "", opset: int = 11) -> Path:
+    """A graph of one node."""
+    node = helper.make_node(op_type, ["input"], ["y"], name="node_1", domain=domain)
+    shape = [1, 3, 8, 8]
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, shape)],
+    )
+    imports = [helper.make_opsetid("", opset)]
+    if domain:
+        imports.append(helper.make_opsetid(domain, 1))
+    path = folder / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=6), str(path))
+    return path
+
+
+def run(atc: Path, path: Path, *more: str, **changes: str) -> tuple[int, str]:
+    flags = {
+        "model": str(path),
+        "framework": "5",
+        "output": str(path.parent / "network"),
+        "input_shape": "input:1,3,8,8",
+        "out_nodes": "node_1:0",
+        "soc_version": "Ascend310P3",
+        **changes,
+    }
+    command = [sys.executable, str(atc), *(f"--{k}={v}" for k, v in flags.items()), *more]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_stand_in_writes_an_om_file(atc: Path, tmp_path: Path) -> None:
+    code, said = run(atc, model(tmp_path))
+    assert code == 0, said
+    assert "ATC run success" in said
+    sys.path.insert(0, str(SOURCES))
+    try:
+        from cann_stand_in import om
+    finally:
+        sys.path.pop(0)
+    facts, graph, aipp = om.read(tmp_path / "network.om")
+    assert facts["simulated"] is True
+    assert facts["soc_version"] == "Ascend310P3"
+    assert facts["outputs"][0]["name"] == "node_1:0:y"
+    assert aipp is None
+    assert onnx.load_from_string(graph).graph.input[0].name == "input"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"soc_version": "Ascend310P9"}, "E10001"),
+        ({"out_nodes": "node_1"}, "E10001"),
+        ({"out_nodes": "node_2:0"}, "E10016"),
+        ({"out_nodes": "node_1:1"}, "E11017"),
+        ({"input_shape": "input;1,3,8,8"}, "E10002"),
+        ({"input_shape": "inputs:1,3,8,8"}, "E10016"),
+        ({"precision_mode": "fast"}, "E10001"),
+        ({"model": "/nonexistent.onnx"}, "E10001"),
+        ({"soc_version": ""}, "E10007"),
+    ],
+)
+def test_the_stand_in_refuses_what_atc_refuses(
+    atc: Path, tmp_path: Path, changes: dict[str, str], code: str
+) -> None:
+    returned, said = run(atc, model(tmp_path), **changes)
+    assert returned != 0
+    assert f"{code}: " in said
+    assert convert.explained(said) is not None
+    assert not (tmp_path / "network.om").exists()
+
+
+@pytest.mark.parametrize(
+    ("op_type", "domain", "opset", "kind"),
+    [
+        ("grid_sampler", "", 11, "ai.onnx::11::grid_sampler"),
+        ("MMCVDeformConv2d", "mmdeploy", 11, "mmdeploy::1::MMCVDeformConv2d"),
+        ("Relu", "", 17, "ai.onnx::17::Relu"),
+    ],
+)
+def test_an_operator_without_a_parser(
+    atc: Path, tmp_path: Path, op_type: str, domain: str, opset: int, kind: str
+) -> None:
+    code, said = run(atc, model(tmp_path, op_type, domain, opset))
+    assert code != 0
+    assert f"E19010: No parser is registered for Op [node_1, optype [{kind}]]." in said
+
+
+def test_a_graph_that_is_cut_off(atc: Path, tmp_path: Path) -> None:
+    path = model(tmp_path)
+    path.write_bytes(path.read_bytes()[:-20])
+    code, said = run(atc, path)
+    assert code != 0
+    assert "E10041" in said
+
+
+def test_an_unknown_option(atc: Path, tmp_path: Path) -> None:
+    code, said = run(atc, model(tmp_path), "--dynamic")
+    assert code == 1
+    assert "unknown command line flag 'dynamic'" in said
+
+
+def test_the_command_line_comes_from_graph_card_and_target(tmp_path: Path) -> None:
+    card = cards.load(cards.find("demo", Options().models))
+    target = targets.load(Options().targets)["310P3"]
+    argv = convert.arguments(
+        card, target, {"precision_mode": "force_fp16"}, model(tmp_path), tmp_path, "/m", "/out"
+    )
+    assert argv[:4] == ("atc", "--model=/m", "--framework=5", "--output=/out/network")
+    assert "--input_shape=input:1,3,8,8" in argv
+    assert "--out_nodes=node_1:0" in argv
+    assert "--soc_version=Ascend310P3" in argv
+    assert "--precision_mode=force_fp16" in argv
+    assert not any("insert_op_conf" in one for one in argv)
+
+
+def test_bytes_are_normalised_by_aipp(tmp_path: Path) -> None:
+    card = cards.load(cards.find("demo", Options().models))
+    card = card.model_copy(update={"input": card.input.model_copy(update={"dtype": "uint8"})})
+    target = targets.load(Options().targets)["310P3"]
+    argv = convert.arguments(card, target, {}, model(tmp_path), tmp_path, "/m", "/out")
+    assert "--insert_op_conf=/out/aipp.cfg" in argv
+    text = (tmp_path / "aipp.cfg").read_text()
+    assert "src_image_size_w: 256" in text
+    assert "min_chn_0: 123.675" in text
