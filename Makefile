@@ -16,7 +16,7 @@ OPTIONS = $(if $(TARGET),--target $(TARGET)) $(if $(MODEL),--model "$(MODEL)") \
   $(if $(filter-out 0,$(KEEP_GOING)),--keep-going) \
   $(if $(filter-out 0,$(KEEP_FAILED)),--keep-failed) $(if $(filter-out 0,$(DEBUG)),--debug)
 
-.PHONY: help all plan doctor compare test lint bench lock export-env clean
+.PHONY: help all plan doctor wheels compare test lint bench lock export-env clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets of this Makefile
@@ -30,6 +30,9 @@ plan: $(VENV)/ready ## print what `make all` would do
 
 doctor: $(VENV)/ready ## look at what TARGET= needs here, and what is missing
 	@$(RUN) doctor $(OPTIONS)
+
+wheels: $(VENV)/ready ## fetch what TARGET='s image is built from, for WHEELS=build/wheels
+	@$(VENV)/bin/python -m cascadeport.engines.wheels $(TARGET)
 
 compare: $(VENV)/ready ## write the comparison of finished results again
 	@$(RUN) compare $(OPTIONS)

@@ -108,6 +108,12 @@ def _infer(
             where=str(folder / "infer.log"),
             next="Read the log; run again with --keep-failed to keep the folder.",
         )
+    # Where it ran is the engine's to say: host, engine, and the image by its id.
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    record["engine"] = dict(run.engine.identity())
+    (folder / "run.json").write_text(
+        json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def _sha256(path: Path) -> str:
