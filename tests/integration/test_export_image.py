@@ -283,6 +283,7 @@ def run(
 
 
 @pytest.mark.docker
+@pytest.mark.export
 def test_the_image_checks_itself(engine: PrivateEngine, image: str) -> None:
     done = run(engine, image)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -290,6 +291,7 @@ def test_the_image_checks_itself(engine: PrivateEngine, image: str) -> None:
 
 
 @pytest.mark.docker
+@pytest.mark.export
 def test_the_image_runs_as_nobody_special_and_without_the_compiler(
     engine: PrivateEngine, image: str
 ) -> None:
@@ -299,6 +301,7 @@ def test_the_image_runs_as_nobody_special_and_without_the_compiler(
 
 
 @pytest.mark.docker
+@pytest.mark.export
 def test_the_image_describes_itself(engine: PrivateEngine, image: str) -> None:
     docker = shutil.which("docker") or "docker"
     done = subprocess.run(
@@ -312,6 +315,7 @@ def test_the_image_describes_itself(engine: PrivateEngine, image: str) -> None:
 
 
 @pytest.mark.docker
+@pytest.mark.export
 def test_the_image_exports_a_detector(engine: PrivateEngine, image: str, tmp_path: Path) -> None:
     generate(tmp_path / "scenes", 5, 1)
     out = tmp_path / "out"
@@ -333,6 +337,7 @@ def test_the_image_exports_a_detector(engine: PrivateEngine, image: str, tmp_pat
 
 
 @pytest.mark.docker
+@pytest.mark.export
 def test_a_file_that_is_not_the_locked_one_is_refused(
     engine: PrivateEngine, repository: Path, wheels: Path
 ) -> None:
