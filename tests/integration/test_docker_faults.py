@@ -158,6 +158,27 @@ def test_a_device_comes_in_under_its_own_name(probe: Probe) -> None:
     assert (probe.out / "four").read_bytes() == bytes(4)
 
 
+GPU = """\
+    deploy:
+      resources:
+        reservations:
+          devices: [{driver: nvidia, device_ids: ["0"], capabilities: [gpu]}]
+"""
+
+
+def test_an_engine_that_cannot_hand_in_a_gpu(probe: Probe) -> None:
+    probe.declare(GPU)
+    with pytest.raises(CascadeportError, match="cannot hand in a GPU") as caught:
+        probe.run("true")
+    assert "NVIDIA container toolkit" in caught.value.next
+
+
+def test_a_runtime_that_the_engine_does_not_know(probe: Probe) -> None:
+    probe.declare("    runtime: ascend")
+    with pytest.raises(CascadeportError, match="does not know the runtime"):
+        probe.run("true")
+
+
 def test_keep_failed_keeps_the_container_and_says_how_to_look(probe: Probe) -> None:
     with pytest.raises(CascadeportError):
         probe.run("echo words; exit 3", keep_failed=True)

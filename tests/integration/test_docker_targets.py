@@ -33,8 +33,13 @@ BASES = {"cpu": "3.11", "310": "3.9", "310P3": "3.9", "T4": "3.12"}
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[PrivateEngine]:
-    with docker_fixtures.started() as engine:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateEngine]:
+    # A program of this name on its PATH is how an engine knows that it can hand in GPUs.
+    hook = tmp_path_factory.mktemp("bin") / "nvidia-container-runtime-hook"
+    hook.write_text("#!/bin/sh\nexit 0\n")
+    hook.chmod(0o755)
+    path = f"{hook.parent}{os.pathsep}{os.environ['PATH']}"
+    with docker_fixtures.started(env={"PATH": path}) as engine:
         yield engine
 
 
@@ -243,11 +248,11 @@ def test_an_om_file_of_another_soc_or_cut_off_is_refused(
         assert "convert it again" in caught.value.next
 
 
-def small_job(card: cards.Card, network: bytes) -> dict[str, Any]:
+def small_job(card: cards.Card, network: bytes, name: str = "310P3") -> dict[str, Any]:
     """A job that gets as far as loading its network."""
     from cascadeport import jobs
 
-    target = targets.load(Options().targets)["310P3"]
+    target = targets.load(Options().targets)[name]
     settings = jobs.settings(card, target, Options(), 1)
     picture = {"id": 1, "file": "none.jpg", "width": 8, "height": 8}
     return {
@@ -257,8 +262,22 @@ def small_job(card: cards.Card, network: bytes) -> dict[str, Any]:
     }
 
 
-def test_without_a_gpu_the_t4_says_so(engine: PrivateEngine, tmp_path: Path) -> None:
-    with pytest.raises(CascadeportError, match="cannot hand in a GPU") as caught:
-        in_container(engine, "T4", tmp_path, "true")
-    assert "NVIDIA container toolkit" in caught.value.next
+def test_the_t4_refuses_to_run_on_a_processor(engine: PrivateEngine, tmp_path: Path) -> None:
+    """The image as it is, handed a GPU that does not exist: nothing falls back unseen."""
+    from cascadeport import graph
+
+    card = cards.load(cards.find("demo", Options().models))
+    assert card.graph is not None
+    out = tmp_path / "out"
+    out.mkdir()
+    network = out / "network.onnx"
+    graph.lower(card.file(card.graph.path), network, "onnxruntime")
+    job = small_job(card, network.read_bytes(), "T4")
+    job["model"]["path"] = network.name
+    (out / "job.json").write_text(json.dumps(job))
+    with pytest.raises(CascadeportError, match="CUDAExecutionProvider was asked for") as caught:
+        in_container(
+            engine, "T4", tmp_path, "python3", "-m", "bundle", "run", "/out/job.json", "/out"
+        )
+    assert "CPUExecutionProvider" in caught.value.what
     assert empty(engine)
