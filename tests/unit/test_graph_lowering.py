@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from cascadeport.errors import CascadeportError
-from cascadeport.graph import LOWERINGS, check_contract, executable, lower
+from cascadeport.graph import LOWERINGS, check_contract, editing, executable, lower
 
 from tests.helpers.graph_models import picture_for, run, tiny_detector
 
@@ -93,3 +93,20 @@ def test_fewer_proposals_change_what_is_detected(neutral: Path, tmp_path: Path) 
 def test_no_proposals_are_refused(neutral: Path, tmp_path: Path) -> None:
     with pytest.raises(CascadeportError, match="one is the least"):
         lower(neutral, tmp_path / "x.onnx", "onnxruntime", proposals=-1)
+
+
+@pytest.mark.parametrize("arithmetic", ["fp32", "fp16", "force_fp16"])
+def test_large_constants_pass_through_every_step(
+    neutral: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arithmetic: str
+) -> None:
+    """Constants that are kept aside while tools look at the graph, and change meanwhile."""
+    feeds = picture_for(onnx.load(str(neutral)))
+    found = []
+    for large in (editing.LARGE, 8):
+        monkeypatch.setattr(editing, "LARGE", large)
+        ascend = lower(neutral, tmp_path / "ascend.onnx", "ascend").path
+        path = executable(ascend, tmp_path / "executable.onnx", arithmetic)
+        assert [value.name for value in onnx.load(str(path)).graph.input] == ["input"]
+        found.append(run(path, feeds))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
