@@ -146,7 +146,7 @@ def private_engine(
     extra: Sequence[str] = (), env: Mapping[str, str] | None = None
 ) -> Iterator[PrivateEngine]:
     """An engine for the length of a block."""
-    engine = PrivateEngine(Path(tempfile.mkdtemp(prefix="cpe-", dir="/tmp")), extra, env)
+    engine = PrivateEngine(Path(tempfile.mkdtemp(prefix="cpe-")), extra, env)
     try:
         engine.start()
         yield engine

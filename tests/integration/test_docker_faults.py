@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -219,33 +220,27 @@ def test_a_file_of_the_user_s_that_is_missing(probe: Probe) -> None:
 
 
 def test_no_space_in_the_image_store(tmp_path: Path) -> None:
+    from tests.helpers import docker_engine
+
     store = tmp_path / "store"
     store.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(store)], check=True)
+    # A socket's path is short; a test's folder may not be.
+    folder = Path(tempfile.mkdtemp(prefix="cpe-"))
+    small = docker_engine.PrivateEngine(folder, data_root=store)
     try:
-        from tests.helpers import docker_engine
-
-        small = docker_engine.PrivateEngine(Path(os.path.realpath(tmp_path)) / "e", data_root=store)
-        small.folder.mkdir()
-        # A socket's path is short; a test's folder may not be.
-        small.host = f"unix://{(link := Path(f'/tmp/cpe-{os.getpid()}.sock'))}"
-        small.socket = link
-        try:
-            small.start()
-            docker_fixtures.busybox(small)
-            probe = Probe(small, tmp_path)
-            (tmp_path / "Dockerfile").write_text(
-                docker_fixtures.DOCKERFILE.replace(
-                    "USER", "RUN dd if=/dev/zero of=/big bs=1M count=64\nUSER"
-                )
-            )
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("DOCKER_HOST", small.host)
-                with pytest.raises(CascadeportError, match="disk of the Docker Engine is full"):
-                    probe.run("true")
-        finally:
-            small.remove()
+        small.start()
+        docker_fixtures.busybox(small)
+        probe = Probe(small, tmp_path)
+        step = "RUN dd if=/dev/zero of=/big bs=1M count=64\nUSER"
+        (tmp_path / "Dockerfile").write_text(docker_fixtures.DOCKERFILE.replace("USER", step))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DOCKER_HOST", small.host)
+            patch.setenv("BUILD_NETWORK", "none")
+            with pytest.raises(CascadeportError, match="disk of the Docker Engine is full"):
+                probe.run("true")
     finally:
+        small.remove()
         subprocess.run(["umount", "-l", str(store)], check=True)
 
 
