@@ -17,6 +17,7 @@ from bundle.job import read_job
 def main(arguments: Optional[List[str]] = None) -> int:
     """Runs one command. What it says on standard output is JSON lines."""
     options = _parser().parse_args(arguments)
+    events.claim_standard_output()
     try:
         return options.command(options)
     except BundleError as failure:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from typing import Any
+from typing import Any, Optional, TextIO
 
 from bundle.errors import BundleError
 
@@ -13,10 +14,22 @@ from bundle.errors import BundleError
 _SECONDS_BETWEEN_PROGRESS = 0.1
 
 
+_own: Optional[TextIO] = None
+
+
+def claim_standard_output() -> None:
+    """Keeps standard output for events: what runtimes print there goes to standard error."""
+    global _own
+    sys.stdout.flush()
+    _own = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+
 def emit(event: str, **fields: Any) -> None:
     """Writes one event. ASCII only, so that a container without a locale can say it too."""
-    sys.stdout.write(json.dumps(dict({"event": event}, **fields)) + "\n")
-    sys.stdout.flush()
+    stream = _own or sys.stdout
+    stream.write(json.dumps(dict({"event": event}, **fields)) + "\n")
+    stream.flush()
 
 
 def note(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Sequence, Tuple
 
 from bundle.errors import BundleError
@@ -65,6 +65,16 @@ class Runner:
     input: str
     boxes: str
     labels: str
+
+    @property
+    def lanes(self) -> Tuple[Runner, ...]:
+        """This runner once for each of `options.devices`, with its number in `options.device`.
+
+        Itself alone where no devices are named. They share the pictures of a pass.
+        """
+        devices = self.options.get("devices") or ()
+        lanes = (replace(self, options=dict(self.options, device=one)) for one in devices)
+        return tuple(lanes) or (self,)
 
 
 @dataclass(frozen=True)

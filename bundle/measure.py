@@ -77,12 +77,15 @@ class Pass:
         }
 
 
-def summarise(passes: Sequence[Pass], workers: int) -> Dict[str, Any]:
+def summarise(passes: Sequence[Pass], workers: int, lanes: int = 1) -> Dict[str, Any]:
     """The summary of run.json (docs/architecture.md).
+
+    `device_ips` is that of one chip, `end_to_end_ips` that of all lanes together.
 
     Args:
         passes: The scored pass, then the repeats over its first pictures.
         workers: How many threads share decoding and preprocessing.
+        lanes: How many chips share the network's work.
     """
     scored = passes[0]
     whole = scored.throughput()
@@ -91,7 +94,7 @@ def summarise(passes: Sequence[Pass], workers: int) -> Dict[str, Any]:
     return {
         "device_ips": whole["device_ips"],
         "end_to_end_ips": whole["end_to_end_ips"],
-        "bound_by": bound_by(scored, workers),
+        "bound_by": bound_by(scored, workers, lanes),
         "repeats": repeats,
         "spread": {
             key: spread([one[key] for one in repeats]) for key in ("device_ips", "end_to_end_ips")
@@ -114,13 +117,14 @@ def statistics(values: Sequence[float]) -> Dict[str, Any]:
     return result
 
 
-def bound_by(scored: Pass, workers: int) -> Optional[str]:
+def bound_by(scored: Pass, workers: int, lanes: int) -> Optional[str]:
     """Which stage takes longest per picture, and so sets the pace; None without pictures."""
     costs = {}
     for stage, steps in _STAGES.items():
         present = [mean(scored.step(step)) for step in steps]
         costs[stage] = sum(value for value in present if value is not None)
     costs["decode+preprocess"] /= workers
+    costs["device"] /= lanes
     if not any(costs.values()):
         return None
     return max(costs, key=lambda stage: costs[stage])

@@ -8,6 +8,7 @@ channel has 256 values only, so the arithmetic is done once per value, and pictu
 
 from __future__ import annotations
 
+import mmap
 from typing import Optional, Tuple
 
 import cv2
@@ -25,9 +26,12 @@ class Canvas:
     """The memory in which one picture is prepared. It is used again for the next one."""
 
     def __init__(self, settings: Preprocess) -> None:
-        # Filled now: pages that come with their first use would be paid for by some picture, and
-        # memory would creep up for as long as canvases are new.
-        self.array = np.full(settings.shape, 0, settings.dtype)
+        # Memory that child processes share. It is filled now: pages that come with their first use
+        # would be paid for by some picture, and memory would creep up while canvases are new.
+        count = int(np.prod(settings.shape))
+        memory = mmap.mmap(-1, count * np.dtype(settings.dtype).itemsize)
+        self.array = np.frombuffer(memory, settings.dtype).reshape(settings.shape)
+        self.array.fill(0)
         self.placed: Optional[Tuple[int, int, int, int]] = None
         self._resized = np.full(settings.size * settings.size * 3, 0, np.uint8)
         self._planes = np.full((3, _BAND * settings.size), 0, np.uint8)

@@ -47,7 +47,7 @@ def record(
         "images": images,
         "simulated": simulated,
         "environment": {key: value for key, value in environment.items() if key != "simulated"},
-        "summary": summarise(passes, job.workers),
+        "summary": summarise(passes, job.workers, len(job.runner.lanes)),
         "digests": {"bundle": bundle_digest(), "model": job.runner.model_sha256},
         "warmup": warmup,
         "peak_rss_bytes": peak_rss_bytes(),

@@ -6,12 +6,12 @@ Each picture is a chain of three futures, made in the job's order: *prepare* in 
 
 from __future__ import annotations
 
-import dataclasses
 import queue
 import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Callable, Iterable, List, NamedTuple, Optional, Union
 
 import cv2
@@ -22,7 +22,8 @@ from bundle.job import Job, Picture
 from bundle.measure import Times
 from bundle.picture import Skipped, read_picture
 from bundle.preprocess import Canvas, Preprocessor
-from bundle.runners import Outputs, Runner
+from bundle.runners import Outputs, Runner, runs_apart
+from bundle.runners.apart import Apart
 
 
 class Prepared(NamedTuple):
@@ -52,8 +53,9 @@ class Stream:
 
     Args:
         job: The job.
-        load: Loads the network, once for each of `runner.options.devices`. It is called, used and
-            closed in one and the same thread, as runtimes with a context per thread need it.
+        load: Loads the network, once for each of the job's lanes (the chips of a card). What it
+            returns is used and closed in the thread that called it, as runtimes with a context
+            per thread need it, or in a process of its own (runners/apart.py).
     """
 
     def __init__(self, job: Job, load: Callable[[Job], Runner]) -> None:
@@ -64,30 +66,42 @@ class Stream:
         self._preprocessor = Preprocessor(job.preprocess)
         self._failure: Optional[BaseException] = None
         self._lock = threading.Lock()
-        # One lane for each chip of a card. A runtime gives Python's lock back while it computes, so
-        # threads keep chips busy as processes would, and one pass measures the card as a whole.
-        devices = job.runner.options.get("devices") or [job.runner.options.get("device")]
-        self._lanes = [_on(job, device) for device in devices]
+        # The chips of a card share the pictures, so that one pass measures the card as a whole.
+        self._lanes = [replace(job, runner=lane) for lane in job.runner.lanes]
         # Pictures under way: being prepared, waiting, in the networks, being concluded.
         self._depth = job.workers + job.queue + 1 + len(self._lanes)
+        canvases = [Canvas(job.preprocess) for _ in range(self._depth)]
+        self._inputs = [canvas.array for canvas in canvases]
         self._canvases: queue.LifoQueue[Canvas] = queue.LifoQueue()
-        for _ in range(self._depth):
-            self._canvases.put(Canvas(job.preprocess))
+        for canvas in canvases:
+            self._canvases.put(canvas)
         self._before = ThreadPoolExecutor(job.workers, "prepare")
         self._networks = [ThreadPoolExecutor(1, "network") for _ in self._lanes]
         self._after = ThreadPoolExecutor(1, "conclude")
 
     def __enter__(self) -> Stream:
-        self._runners: List[Runner] = [
-            network.submit(self._load, job).result()
-            for network, job in zip(self._networks, self._lanes)
-        ]
-        self.runner = self._runners[0]
+        self._runners: List[Runner] = []
+        try:
+            for network, lane in zip(self._networks, self._lanes):
+                self._runners.append(network.submit(self._open, lane).result())
+        except BaseException as failure:
+            self._end(isinstance(failure, Exception))
+            raise
         return self
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         # A signal does not wait for a network that may take seconds: the process ends anyway.
-        wait = kind is None or issubclass(kind, Exception)
+        self._end(kind is None or issubclass(kind, Exception))
+
+    @property
+    def runner(self) -> Runner:
+        """The network of the first lane; the others are like it."""
+        return self._runners[0]
+
+    def _open(self, lane: Job) -> Runner:
+        return Apart(lane, self._load, self._inputs) if runs_apart(lane) else self._load(lane)
+
+    def _end(self, wait: bool) -> None:
         if wait:
             for network, runner in zip(self._networks, self._runners):
                 network.submit(runner.close).result()
@@ -160,14 +174,6 @@ class Stream:
 
 def _conclude(future: Any, conclude: Callable[[Union[Inferred, Skipped]], None]) -> None:
     conclude(future.result())
-
-
-def _on(job: Job, device: Optional[int]) -> Job:
-    """The job with its network on one chip."""
-    if device is None:
-        return job
-    options = dict(job.runner.options, device=device)
-    return dataclasses.replace(job, runner=dataclasses.replace(job.runner, options=options))
 
 
 def _ms(start: float, end: float) -> float:

@@ -55,8 +55,16 @@ class Runner:
         """Gives the device back."""
 
 
+# Runtimes that may keep Python's lock while the device computes: see runners/apart.py.
+_KEEPS_LOCK = frozenset({"aclruntime"})
+
 # A runner's module is imported only when its runtime is asked for: no image has them all.
 _MODULES = {"aclruntime": "bundle.runners.ascend", "onnxruntime": "bundle.runners.onnx"}
+
+
+def runs_apart(job: Job) -> bool:
+    """Whether the network gets a process of its own; `runner.options.apart` can say so too."""
+    return bool(job.runner.options.get("apart", job.runner.name in _KEEPS_LOCK))
 
 
 def open_runner(job: Job) -> Runner:

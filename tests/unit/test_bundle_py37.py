@@ -13,11 +13,14 @@ from tests.helpers import bundle_jobs as jobs
 pytestmark = pytest.mark.py37
 
 
-@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize(
+    ("dtype", "apart"), [("float32", False), ("uint8", False), ("uint8", True)]
+)
 def test_a_run_gives_the_same_detections_and_geometry(
-    tmp_path: Path, py37: Path, dtype: str
+    tmp_path: Path, py37: Path, dtype: str, apart: bool
 ) -> None:
-    content = jobs.small(tmp_path, input={"dtype": dtype}, draw=1)
+    runner = {"options": {"apart": apart}}
+    content = jobs.small(tmp_path, input={"dtype": dtype}, runner=runner, draw=1)
     run(jobs.checked(content), str(tmp_path / "here"))
     path = jobs.write(tmp_path / "job.json", content)
     done = jobs.call("run", path, tmp_path / "there", python=py37)
