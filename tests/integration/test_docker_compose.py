@@ -14,7 +14,7 @@ from cascadeport.options import REPOSITORY
 
 from tests.helpers import docker_compose
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.images]
 
 FOLDER = REPOSITORY / "compose"
 FILES = ["cpu.yaml", "t4.yaml", "ascend310.yaml", "ascend310p.yaml"]

@@ -25,7 +25,7 @@ from cascadeport.options import REPOSITORY, Options
 from tests.helpers import docker_engine, docker_fixtures, stand_in_base
 from tests.helpers.docker_engine import PrivateEngine
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.images]
 
 PICTURES = 4
 _FETCHED: set[str] = set()
