@@ -68,15 +68,17 @@ class Stream:
         self._lock = threading.Lock()
         # The chips of a card share the pictures, so that one pass measures the card as a whole.
         self._lanes = [replace(job, runner=lane) for lane in job.runner.lanes]
+        # A process of its own has its next request waiting: see runners/apart.py.
+        threads = [2 if runs_apart(lane) else 1 for lane in self._lanes]
         # Pictures under way: being prepared, waiting, in the networks, being concluded.
-        self._depth = job.workers + job.queue + 1 + len(self._lanes)
+        self._depth = job.workers + job.queue + 1 + sum(threads)
         canvases = [Canvas(job.preprocess) for _ in range(self._depth)]
         self._inputs = [canvas.array for canvas in canvases]
         self._canvases: queue.LifoQueue[Canvas] = queue.LifoQueue()
         for canvas in canvases:
             self._canvases.put(canvas)
         self._before = ThreadPoolExecutor(job.workers, "prepare")
-        self._networks = [ThreadPoolExecutor(1, "network") for _ in self._lanes]
+        self._networks = [ThreadPoolExecutor(count, "network") for count in threads]
         self._after = ThreadPoolExecutor(1, "conclude")
 
     def __enter__(self) -> Stream:

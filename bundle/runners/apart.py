@@ -8,9 +8,13 @@ nobody else. Inputs are not copied: they lie in memory that both processes see.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
-from typing import Any, Callable, Dict, Sequence
+import threading
+from collections import deque
+from concurrent.futures import Future
+from typing import Any, Callable, Deque, Dict, Optional, Sequence
 
 import numpy as np
 
@@ -21,6 +25,9 @@ from bundle.runners import Outputs, Runner
 
 class Apart(Runner):
     """Loads and runs a network in a child process.
+
+    Unlike other runners it may be called from several threads. With two, the child finds the next
+    request waiting when it is done with one, and nobody has to wake up in between.
 
     Args:
         job: The job.
@@ -33,6 +40,10 @@ class Apart(Runner):
     ) -> None:
         self._model = job.runner.model
         self._numbers = {array.ctypes.data: number for number, array in enumerate(inputs)}
+        self._lock = threading.Lock()
+        loaded: Future[None] = Future()
+        self._waiting: Deque[Future[Any]] = deque([loaded])
+        self._gone: Optional[BundleError] = None
         # A forked child sees the same memory. The runtime is not imported here, only there.
         context = multiprocessing.get_context("fork")
         self._pipe, other = context.Pipe()
@@ -40,7 +51,9 @@ class Apart(Runner):
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         other.close()
-        self._answer()
+        self._reader = threading.Thread(target=self._read, name="answers", daemon=True)
+        self._reader.start()
+        loaded.result()
 
     def describe(self) -> Dict[str, Any]:
         return self._ask("describe")
@@ -49,37 +62,47 @@ class Apart(Runner):
         return self._ask("run", self._numbers[batch.ctypes.data])
 
     def close(self) -> None:
-        if self._process.is_alive():
+        if self._gone is None:
             self._ask("close")
-        self._process.join()
+        self._reader.join()
         self._pipe.close()
 
     def _ask(self, *request: Any) -> Any:
-        try:
-            self._pipe.send(request)
-        except OSError:
-            raise self._gone() from None
-        return self._answer()
+        answer: Future[Any] = Future()
+        with self._lock:
+            if self._gone is not None:
+                raise self._gone
+            self._waiting.append(answer)
+            with contextlib.suppress(OSError):  # the reader notices as well, and knows more
+                self._pipe.send(request)
+        return answer.result()
 
-    def _answer(self) -> Any:
+    def _read(self) -> None:
+        """Hands answers to those who wait, in the order of their requests, until the child ends."""
         try:
-            answer = self._pipe.recv()
+            while True:
+                answer = self._pipe.recv()
+                waiting = self._waiting.popleft()
+                if isinstance(answer, BundleError):
+                    waiting.set_exception(answer)
+                else:
+                    waiting.set_result(answer)
         except (EOFError, OSError):
-            raise self._gone() from None
-        if isinstance(answer, BundleError):
-            raise answer
-        return answer
+            self._process.join()
+        with self._lock:
+            self._gone = _ended(self._process.exitcode, self._model)
+            for waiting in self._waiting:
+                waiting.set_exception(self._gone)
 
-    def _gone(self) -> BundleError:
-        self._process.join()
-        code = self._process.exitcode
-        ended = "by signal {}".format(-code) if code and code < 0 else "with code {}".format(code)
-        return BundleError(
-            "The runtime's process ended {}.".format(ended),
-            self._model,
-            "Signal 9 is most often a lack of memory; 6, 7 and 11 are crashes of the runtime or "
-            "its driver, and its log above says more.",
-        )
+
+def _ended(code: Optional[int], model: str) -> BundleError:
+    how = "by signal {}".format(-code) if code and code < 0 else "with code {}".format(code)
+    return BundleError(
+        "The runtime's process ended {}.".format(how),
+        model,
+        "Signal 9 is most often a lack of memory; 6, 7 and 11 are crashes of the runtime or its "
+        "driver, and its log above says more.",
+    )
 
 
 def _serve(
