@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 OUT = REPOSITORY / "docs" / "benchmarks.md"
-ORDER = ("preprocess", "stream", "evaluate", "pipeline")
+ORDER = ("preprocess", "stream", "evaluate", "pipeline", "arithmetic", "r101", "batch")
 MARK = re.compile(r"^<!-- (\w+) -->$", re.MULTILINE)
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "hotcoco", "pycocotools")
 

@@ -86,11 +86,13 @@ def run(options):
     quiet = list(pictures.quiet(shape, normalisation))
     load = lambda file: pictures.read(file, shape, normalisation, options.padding)  # noqa: E731
     traced = load(files[0])
+    weights_started = time.time()
     if options.checkpoint:
         checkpoint.load(model, options.checkpoint)
     else:
         say("note", text="calibrating random weights, seed {}".format(options.random_weights))
         randomise.randomise(model, options.random_weights, traced, quiet[0][1])
+    weights_seconds = time.time() - weights_started
 
     os.makedirs(os.path.join(options.out, "reference"), exist_ok=True)
     neutral = os.path.join(options.out, "neutral.onnx")
@@ -159,7 +161,11 @@ def run(options):
             "mmcv": mmcv.__version__,
             "threads": torch.get_num_threads(),
         },
-        "seconds": {"export": round(export_seconds, 1), "total": round(time.time() - started, 1)},
+        "seconds": {
+            "weights": round(weights_seconds, 1),
+            "export": round(export_seconds, 1),
+            "total": round(time.time() - started, 1),
+        },
         "peak_rss_bytes": resources.peak_memory(),
     }
     with open(os.path.join(options.out, "export.json"), "w") as file:
