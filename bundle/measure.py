@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 STEPS = ("decode", "preprocess", "h2d", "device", "d2h", "postprocess")
-HEADER = "pass,id," + ",".join(step + "_ms" for step in STEPS) + "\n"
+HEADER = "pass,id,chip," + ",".join(step + "_ms" for step in STEPS) + "\n"
 
 # A percentile needs samples enough that, at 99 % confidence, at least two lie beyond it: the
 # least n with P(Binomial(n, 1 - p) <= 1) <= 0.01, as loadgen's early stopping asks for
@@ -25,7 +25,10 @@ _STAGES = {
 
 @dataclass
 class Times:
-    """Milliseconds of one picture's steps; None where a runtime does not tell."""
+    """Milliseconds of one picture's steps; None where a runtime does not tell.
+
+    `chip` says which of the job's lanes the network ran in, from 0.
+    """
 
     decode: Optional[float] = None
     preprocess: Optional[float] = None
@@ -33,12 +36,13 @@ class Times:
     device: Optional[float] = None
     d2h: Optional[float] = None
     postprocess: Optional[float] = None
+    chip: int = 0
 
     def row(self, number: int, image_id: int) -> str:
         """A line of times.csv."""
         values = [getattr(self, step) for step in STEPS]
         cells = ["" if value is None else "{:.4f}".format(value) for value in values]
-        return "{},{},{}\n".format(number, image_id, ",".join(cells))
+        return "{},{},{},{}\n".format(number, image_id, self.chip, ",".join(cells))
 
 
 class Pass:
@@ -47,6 +51,7 @@ class Pass:
     def __init__(self) -> None:
         self._steps = {step: array("d") for step in STEPS}
         self._finished = array("d")
+        self._chips = array("H")
 
     def add(self, times: Times, finished: float) -> None:
         """Adds a picture that was finished `finished` seconds after the pass began."""
@@ -55,6 +60,7 @@ class Pass:
             if value is not None:
                 values.append(value)
         self._finished.append(finished)
+        self._chips.append(times.chip)
 
     @property
     def images(self) -> int:
@@ -66,12 +72,23 @@ class Pass:
         return self._steps[step]
 
     def throughput(self, images: Optional[int] = None) -> Dict[str, Any]:
-        """Pictures per second of the first `images` pictures, of the device and end to end."""
+        """Pictures per second of the first `images` pictures: of a chip, the device, end to end.
+
+        The device's rate is the sum of what each of its chips reached in this very pass, while
+        the others were at work too. It is never one chip's rate times their number.
+        """
         count = self.images if images is None else min(images, self.images)
-        device = mean(self._steps["device"][:count])
+        device = self._steps["device"][:count]
+        per_chip: Dict[int, List[float]] = {}
+        for chip, milliseconds in zip(self._chips, device):
+            per_chip.setdefault(chip, []).append(milliseconds)
+        means = [mean(values) for values in per_chip.values()]
+        rates = [1000.0 / one for one in means if one]
+        whole = mean(device)
         seconds = self._finished[count - 1] if count else 0.0
         return {
-            "device_ips": 1000.0 / device if device else None,
+            "chip_ips": 1000.0 / whole if whole else None,
+            "device_ips": math.fsum(rates) if rates else None,
             "end_to_end_ips": count / seconds if seconds else None,
             "images": count,
         }
@@ -80,7 +97,7 @@ class Pass:
 def summarise(passes: Sequence[Pass], workers: int, lanes: int = 1) -> Dict[str, Any]:
     """The summary of run.json (docs/architecture.md).
 
-    `device_ips` is that of one chip, `end_to_end_ips` that of all lanes together.
+    `chip_ips` is that of one chip, `device_ips` and `end_to_end_ips` those of all together.
 
     Args:
         passes: The scored pass, then the repeats over its first pictures.
@@ -92,12 +109,14 @@ def summarise(passes: Sequence[Pass], workers: int, lanes: int = 1) -> Dict[str,
     subset = passes[1].images if len(passes) > 1 else scored.images
     repeats = [one.throughput(subset) for one in passes]
     return {
+        "chip_ips": whole["chip_ips"],
         "device_ips": whole["device_ips"],
         "end_to_end_ips": whole["end_to_end_ips"],
         "bound_by": bound_by(scored, workers, lanes),
         "repeats": repeats,
         "spread": {
-            key: spread([one[key] for one in repeats]) for key in ("device_ips", "end_to_end_ips")
+            key: spread([one[key] for one in repeats])
+            for key in ("chip_ips", "device_ips", "end_to_end_ips")
         },
         "steps_ms": {
             step: statistics(scored.step(step)) if scored.step(step) else None for step in STEPS

@@ -126,8 +126,7 @@ class Stream:
                     under_way.popleft().result()
                 prepared = self._before.submit(self._guard, self._prepare, picture)
                 lane = number % len(self._lanes)
-                network, runner = self._networks[lane], self._runners[lane]
-                inferred = network.submit(self._guard, self._infer, prepared, runner)
+                inferred = self._networks[lane].submit(self._guard, self._infer, prepared, lane)
                 under_way.append(self._after.submit(self._guard, _conclude, inferred, conclude))
             while under_way:
                 under_way.popleft().result()
@@ -163,13 +162,14 @@ class Stream:
         times = Times(decode=_ms(start, decoded), preprocess=_ms(decoded, time.perf_counter()))
         return Prepared(picture, geometry, canvas, times)
 
-    def _infer(self, future: Any, runner: Runner) -> Union[Inferred, Skipped]:
+    def _infer(self, future: Any, lane: int) -> Union[Inferred, Skipped]:
         prepared = future.result()
         if isinstance(prepared, Skipped):
             return prepared
         picture, geometry, canvas, times = prepared
-        outputs = runner.run(canvas.array)
+        outputs = self._runners[lane].run(canvas.array)
         self._canvases.put(canvas)
+        times.chip = lane
         times.h2d, times.device, times.d2h = outputs.h2d_ms, outputs.device_ms, outputs.d2h_ms
         return Inferred(picture, geometry, outputs, times)
 

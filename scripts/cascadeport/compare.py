@@ -43,6 +43,7 @@ class Row(BaseModel):
     delta_map: float | None = None
     against: str | None = None
     images: int | None = None
+    chip_ips: float | None = None
     device_ips: float | None = None
     end_to_end_ips: float | None = None
     latency_ms: Statistics | None = None
@@ -71,6 +72,9 @@ class Published:
         target: Which target they are of; "reference" for the accuracy of the model itself.
         title: How tables name it.
         source: Where they were published.
+        map: mAP, from 0 to 1.
+        chip_ips: Pictures per second of one chip.
+        device_ips: Pictures per second of the whole device, all of its chips.
         comparable: Whether the accuracy is of this very data set, so that a difference to it means
             something.
     """
@@ -79,6 +83,7 @@ class Published:
     title: str
     source: str
     map: float | None = None
+    chip_ips: float | None = None
     device_ips: float | None = None
     comparable: bool = False
 
@@ -168,6 +173,7 @@ def _row(found: Found, anchor: Result | None) -> Row:
         map50=result.map50,
         map75=result.map75,
         images=result.images,
+        chip_ips=result.chip_ips,
         device_ips=result.device_ips,
         end_to_end_ips=result.end_to_end_ips,
         latency_ms=result.latency_ms,
@@ -196,6 +202,7 @@ def _published(figures: Published) -> Row:
         status="published",
         reason=figures.source,
         map=figures.map,
+        chip_ips=figures.chip_ips,
         device_ips=figures.device_ips,
     )
 
@@ -270,7 +277,7 @@ def as_markdown(comparison: Comparison) -> str:
     if dataset.get("images"):
         where += f", {dataset['images']} pictures"
     head = ["target", "status", "mAP", "mAP50", "mAP75", "Δ mAP, points", "pictures"]
-    head += ["device img/s", "end-to-end img/s", "latency mean ms", "p50", "p90", "p99"]
+    head += ["chip img/s", "device img/s", "end-to-end img/s", "latency mean ms", "p50", "p90", "p99"]
     rows = [_markdown_row(row) for row in comparison.rows]
     widths = [
         max(3, *(_width(line[place]) for line in [head, *rows])) for place in range(len(head))
@@ -293,7 +300,7 @@ def _markdown_row(row: Row) -> list[str]:
         *(number(value, 3) for value in (row.map, row.map50, row.map75)),
         points(row.delta_map),
         number(row.images, 0),
-        *(number(value, 2) for value in (row.device_ips, row.end_to_end_ips)),
+        *(number(value, 2) for value in (row.chip_ips, row.device_ips, row.end_to_end_ips)),
         *(number(getattr(latency, key), 2) for key in ("mean", "p50", "p90", "p99")),
     ]
 

@@ -70,6 +70,7 @@ def published(made: Plan, options: Options) -> list[Published]:
                     title=f"{target.title}, published",
                     source=figures.source,
                     map=figures.map,
+                    chip_ips=figures.chip_ips,
                     device_ips=figures.device_ips,
                     comparable=whole,
                 )

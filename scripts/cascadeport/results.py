@@ -36,8 +36,9 @@ class Statistics(_Record):
 
 
 class Throughput(_Record):
-    """Pictures per second of one timed pass."""
+    """Pictures per second of one timed pass: of one chip, of all of them, and end to end."""
 
+    chip_ips: float | None = None
     device_ips: float | None = None
     end_to_end_ips: float | None = None
     images: int | None = None
@@ -46,6 +47,7 @@ class Throughput(_Record):
 class Summary(_Record):
     """What is derived from a pass's raw times."""
 
+    chip_ips: float | None = None
     device_ips: float | None = None
     end_to_end_ips: float | None = None
     bound_by: str | None = None
@@ -127,6 +129,7 @@ class Result(_Record):
     map50: float | None
     map75: float | None
     images: int
+    chip_ips: float | None
     device_ips: float | None
     end_to_end_ips: float | None
     latency_ms: Statistics | None
@@ -192,6 +195,7 @@ def collate(
         map50=evaluation.stats["AP50"],
         map75=evaluation.stats["AP75"],
         images=evaluation.images,
+        chip_ips=run.summary.chip_ips if timed else None,
         device_ips=run.summary.device_ips if timed else None,
         end_to_end_ips=run.summary.end_to_end_ips if timed else None,
         latency_ms=run.summary.latency_ms if timed else None,

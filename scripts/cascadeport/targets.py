@@ -28,6 +28,7 @@ class Published(Strict):
 
     model: str
     map: Number | None = Field(default=None, ge=0, le=1)
+    chip_ips: Number | None = Field(default=None, gt=0)
     device_ips: Number | None = Field(default=None, gt=0)
     source: str = Field(min_length=1)
 

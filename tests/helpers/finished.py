@@ -85,7 +85,8 @@ def _detection(
 def run_record(images: int, *, milliseconds: float = 20.0, **more: Any) -> dict[str, Any]:
     """run.json as the bundle writes it."""
     device = {"n": images, "mean": milliseconds, "p50": milliseconds, "p90": None, "p99": None}
-    rate = {"device_ips": 1000 / milliseconds, "end_to_end_ips": 990 / milliseconds}
+    chip = 1000 / milliseconds
+    rate = {"chip_ips": chip, "device_ips": chip, "end_to_end_ips": 990 / milliseconds}
     return {
         "format": 1,
         "status": "complete",
@@ -103,7 +104,7 @@ def run_record(images: int, *, milliseconds: float = 20.0, **more: Any) -> dict[
             **rate,
             "bound_by": "device",
             "repeats": [{**rate, "images": images}] * 3,
-            "spread": {"device_ips": 0.0, "end_to_end_ips": 0.0},
+            "spread": {"chip_ips": 0.0, "device_ips": 0.0, "end_to_end_ips": 0.0},
             "steps_ms": {"decode": {**device, "mean": 1.5}, "h2d": None, "device": device},
             "latency_ms": device,
             "percentiles": "nearest rank",
@@ -136,10 +137,10 @@ def finish(
     record = run_record(len(of.items), **run)
     (home / "infer" / "run.json").write_text(json.dumps(record))
     generator = random.Random(seed)
-    rows = ["pass,id,decode_ms,preprocess_ms,h2d_ms,device_ms,d2h_ms,postprocess_ms"]
+    rows = ["pass,id,chip,decode_ms,preprocess_ms,h2d_ms,device_ms,d2h_ms,postprocess_ms"]
     for number in (1, 2):
         rows += [
-            f"{number},{item.id},1.5,2.0,,{500 * (number - 1) + generator.uniform(15, 30):.4f},,0.3"
+            f"{number},{item.id},0,1.5,2.0,,{500 * (number - 1) + generator.uniform(15, 30):.4f},,0.3"
             for item in of.items
         ]
     (home / "infer" / "times.csv").write_text("\n".join(rows) + "\n")

@@ -53,7 +53,7 @@ def test_percentiles_are_nearest_ranks() -> None:
 
 def test_throughputs_of_the_device_and_end_to_end() -> None:
     summary = summarise([passed(10), passed(4, device=20.0, finished=0.04)], workers=1)
-    assert summary["device_ips"] == pytest.approx(100)
+    assert summary["device_ips"] == summary["chip_ips"] == pytest.approx(100)
     assert summary["end_to_end_ips"] == pytest.approx(50)
     first, second = summary["repeats"]
     assert first["images"] == second["images"] == 4
@@ -71,6 +71,17 @@ def test_the_first_repeat_is_the_scored_passs_share() -> None:
     assert summary["repeats"][0]["end_to_end_ips"] == pytest.approx(10)
 
 
+def test_chips_rates_are_added_and_never_multiplied() -> None:
+    """One chip of four is slow: the device is slower than four times its fastest, or its mean."""
+    one = Pass()
+    for index in range(40):
+        one.add(Times(device=20.0 if index % 4 == 3 else 10.0, chip=index % 4), 0.003 * (index + 1))
+    summary = summarise([one], workers=1, lanes=4)
+    assert summary["chip_ips"] == pytest.approx(1000 / 12.5)
+    assert summary["device_ips"] == pytest.approx(3 * 100 + 50)
+    assert summary["end_to_end_ips"] == pytest.approx(1000 / 3)
+
+
 def test_steps_that_a_runtime_does_not_tell_are_null() -> None:
     summary = summarise([passed(3)], workers=1)
     assert summary["steps_ms"]["h2d"] is None
@@ -83,7 +94,7 @@ def test_without_pictures_nothing_is_invented() -> None:
     assert summary["device_ips"] is None
     assert summary["end_to_end_ips"] is None
     assert summary["bound_by"] is None
-    assert summary["spread"] == {"device_ips": None, "end_to_end_ips": None}
+    assert set(summary["spread"].values()) == {None}
     assert summary["latency_ms"] == {"n": 0, "mean": None, "p50": None, "p90": None, "p99": None}
 
 
@@ -110,7 +121,7 @@ def test_what_bounds_the_pass(times: Times, workers: int, bound: str) -> None:
 
 def test_a_row_has_a_cell_per_column_and_empty_ones() -> None:
     row = Times(decode=1.5, device=0.25).row(2, 139)
-    assert row == "2,139,1.5000,,,0.2500,,\n"
+    assert row == "2,139,0,1.5000,,,0.2500,,\n"
     assert row.count(",") == HEADER.count(",")
 
 
