@@ -29,24 +29,26 @@ def record(
     Args:
         job: The job. The digest of its network is taken from it: it has been checked, or the
             network ran elsewhere and the job's word is all there is.
-        environment: What the pass ran on; `simulated` in it moves to the top.
+        environment: What the pass ran on; `simulated` and `problems` in it move to the top.
         passes: The scored pass, then the repeats.
         images: How many pictures have results.
         skipped: The others.
         warmup: How many pictures ran before anything was measured.
     """
     simulated = bool(environment.get("simulated", False))
+    problems = list(environment.get("problems", [])) + _problems(job, skipped)
+    above = ("simulated", "problems")
     return {
         "format": FORMAT,
         "status": "partial" if skipped else "complete",
-        "problems": _problems(job, skipped),
+        "problems": problems,
         "skipped": [
             {"id": one.picture.id, "file": one.picture.file, "reason": one.reason}
             for one in skipped
         ],
         "images": images,
         "simulated": simulated,
-        "environment": {key: value for key, value in environment.items() if key != "simulated"},
+        "environment": {key: value for key, value in environment.items() if key not in above},
         "summary": summarise(passes, job.workers, len(job.runner.lanes)),
         "digests": {"bundle": bundle_digest(), "model": job.runner.model_sha256},
         "warmup": warmup,

@@ -37,7 +37,8 @@ class Runner:
 
     def describe(self) -> Dict[str, Any]:
         """What runs, for run.json: `runtime`, `runtime_version`, `provider` (asked for) and
-        `providers` (that really run). `simulated` is true where no device is behind it."""
+        `providers` (that really run). `simulated` is true where no device is behind it.
+        `problems` are sentences that make the run invalid; there are none before the first run."""
         raise NotImplementedError
 
     def run(self, batch: np.ndarray) -> Outputs:

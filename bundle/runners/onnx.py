@@ -21,6 +21,7 @@ except ImportError as failure:
 from bundle.errors import BundleError
 from bundle.job import Job
 from bundle.runners import Outputs, Runner
+from bundle.runners.placement import Placement
 
 _TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 # Errors, not warnings: a session says more than a log needs.
@@ -42,9 +43,15 @@ class OnnxRunner(Runner):
     def __init__(self, job: Job) -> None:
         self._job = job
         self._asked = job.runner.provider or "CPUExecutionProvider"
-        self._session = _open_session(job, self._asked)
-        self._check_provider()
-        _check_contract(self._session, job)
+        options = _options(job)
+        self._placement = Placement(options, self._asked)
+        try:
+            self._session = _open_session(job, self._asked, options)
+            self._check_provider()
+            _check_contract(self._session, job)
+        except BundleError:
+            self._placement.close()
+            raise
         self._outputs = [job.runner.boxes, job.runner.labels]
 
     def describe(self) -> Dict[str, Any]:
@@ -53,6 +60,7 @@ class OnnxRunner(Runner):
             "runtime_version": onnxruntime.__version__,
             "provider": self._asked,
             "providers": self._session.get_providers(),
+            "problems": self._placement.problems,
         }
 
     def run(self, batch: np.ndarray) -> Outputs:
@@ -70,7 +78,11 @@ class OnnxRunner(Runner):
         elapsed = (time.perf_counter() - start) * 1000.0
         # onnxruntime replaces a session whose provider fails; then the next run is elsewhere.
         self._check_provider()
+        self._placement.check(self._session)
         return Outputs(boxes, labels, device_ms=elapsed)
+
+    def close(self) -> None:
+        self._placement.close()
 
     def _check_provider(self) -> None:
         providers = self._session.get_providers()
@@ -84,7 +96,17 @@ class OnnxRunner(Runner):
             )
 
 
-def _open_session(job: Job, provider: str) -> Any:
+def _options(job: Job) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = job.runner.threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _LOG_ERRORS
+    for key, value in job.runner.options.get("session", {}).items():
+        options.add_session_config_entry(key, str(value))
+    return options
+
+
+def _open_session(job: Job, provider: str, options: Any) -> Any:
     available = onnxruntime.get_available_providers()
     if provider not in available:
         raise BundleError(
@@ -92,12 +114,6 @@ def _open_session(job: Job, provider: str) -> Any:
             "runner.provider",
             "It has {}. Install the onnxruntime that has it.".format(", ".join(available)),
         )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = job.runner.threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _LOG_ERRORS
-    for key, value in job.runner.options.get("session", {}).items():
-        options.add_session_config_entry(key, str(value))
     own = {key: str(value) for key, value in job.runner.options.get("provider", {}).items()}
     try:
         return onnxruntime.InferenceSession(

@@ -135,8 +135,8 @@ def test_a_session_that_falls_back_is_refused(
     path = tiny_model.save(tmp_path / "t.onnx", size=SIZE)
     job = job_for(path, runner={"provider": "CUDAExecutionProvider"})
     cpu = job_for(path)
-    session = runner._open_session(cpu, "CPUExecutionProvider")
-    monkeypatch.setattr(runner, "_open_session", lambda job, provider: session)
+    session = runner._open_session(cpu, "CPUExecutionProvider", runner._options(cpu))
+    monkeypatch.setattr(runner, "_open_session", lambda *arguments: session)
     with pytest.raises(BundleError, match="CUDAExecutionProvider was asked for, but") as caught:
         open_runner(job)
     assert "CPUExecutionProvider" in caught.value.what
