@@ -122,6 +122,19 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--keep-going", action="store_true", help="list pictures that cannot be read, go on")
     add("--engine", choices=("local", "docker"), help="where commands run (the target's own)")
     add("--simulate", action="store_true", help="run an Ascend target on a stand-in for CANN")
+    add(
+        "--proposals", type=int, metavar="N", help="proposals that the RPN keeps (the target's own)"
+    )
+    add(
+        "--nms-levels",
+        choices=("within", "across"),
+        help="NMS of proposals within each pyramid level or across all (the target's own)",
+    )
+    add(
+        "--nms-precision",
+        choices=("float32", "float16"),
+        help="what boxes and scores are when NMS sees them (the target's own)",
+    )
     add("--threads", type=int, metavar="N", help="threads of the network on a CPU (one per core)")
     add(
         "--repeats",

@@ -23,6 +23,9 @@ class Options:
         keep_going: Count and list pictures that cannot be read instead of stopping.
         engine: "local" or "docker"; None: the target's default.
         simulate: Run an Ascend target on the stand-in for CANN.
+        proposals: How many proposals the RPN keeps at most; None: the target's default.
+        nms_levels: "within" or "across"; None: the target's default.
+        nms_precision: "float32" or "float16"; None: the target's default.
         threads: Threads of the network on a CPU; None: one per core.
         repeats: Timed passes over the first pictures, for the spread.
         keep_failed: Leave what a failed stage wrote, and its container, for a look.
@@ -40,6 +43,9 @@ class Options:
     keep_going: bool = False
     engine: str | None = None
     simulate: bool = False
+    proposals: int | None = None
+    nms_levels: str | None = None
+    nms_precision: str | None = None
     threads: int | None = None
     repeats: int = 3
     keep_failed: bool = False

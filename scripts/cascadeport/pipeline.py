@@ -58,8 +58,8 @@ def collate(made: Plan, options: Options) -> Result:
     dataset = made.source.load(options)
     infer, evaluate = made.stage("infer"), made.stage("evaluate")
     result = results.collate(
-        target=made.target_name,
-        title=made.target.title,
+        target=made.row,
+        title=made.title,
         model=results.Model(
             name=card.name,
             title=card.title,

@@ -70,6 +70,7 @@ class Plan:
 
     Args:
         folder: results/<model>-<data>, which all targets share.
+        semantics: What the user chose instead of the target's own.
         stages: In the order in which they run.
     """
 
@@ -80,6 +81,7 @@ class Plan:
     engine: str
     folder: Path
     stages: tuple[Stage, ...]
+    semantics: targets.Semantics
     notes: tuple[str, ...] = ()
 
     @property
@@ -89,12 +91,46 @@ class Plan:
 
     @property
     def results(self) -> Path:
-        """The target's own folder."""
-        return self.folder / self.target_name
+        """The target's own folder, or that of the target under the semantics asked for."""
+        return self.folder / self.row
+
+    @property
+    def row(self) -> str:
+        """The name of the result: the target's, and what the user chose instead of its own."""
+        return row(self.target_name, self.semantics)
+
+    @property
+    def title(self) -> str:
+        """How tables name the result."""
+        chosen = self.semantics.name
+        return f"{self.target.title} ({chosen})" if chosen else self.target.title
 
     def stage(self, name: str) -> Stage:
         """The stage of a name."""
         return next(stage for stage in self.stages if stage.name == name)
+
+
+def row(target: str, semantics: targets.Semantics) -> str:
+    """The name of a result's folder, so that results of different semantics stand side by side."""
+    return f"{target}-{semantics.name}" if semantics.name else target
+
+
+def chosen(options: Options, target: Target) -> targets.Semantics:
+    """What the user chose and the target does not do by itself.
+
+    Raises:
+        CascadeportError: PROPOSALS has no meaning.
+    """
+    if options.proposals is not None and options.proposals < 1:
+        raise CascadeportError(
+            "PROPOSALS must be at least 1.", where=f"PROPOSALS={options.proposals}"
+        )
+    asked = {
+        key: getattr(options, key)
+        for key, own in target.semantics.model_dump().items()
+        if getattr(options, key) not in (None, own)
+    }
+    return targets.Semantics(**asked)
 
 
 def plan(options: Options) -> Plan:
@@ -114,15 +150,19 @@ def plan(options: Options) -> Plan:
             next="Leave it out for all.",
         )
     target = targets.find(options.target, targets.load(options.targets))
+    semantics = chosen(options, target)
     card = cards.load(cards.find(options.model or target.model, options.models))
     engine = options.engine or target.engine
     runtime = choose.identity(engine, "infer", target, options)
 
     source = data.source(options, target)
-    chosen, notes = graph.lowering_for(target, engine)
-    graphs = graph.stages(card, target, chosen, engine, source, options)
+    lowering, notes = graph.lowering_for(target, engine)
+    graphs = graph.stages(
+        card, target, lowering, target.semantics.overridden(semantics), engine, source, options
+    )
     network = graph.network(card, graphs)
-    inferring = infer.stage(card, target, options, source, network, runtime)
+    name = row(options.target, semantics)
+    inferring = infer.stage(card, target, options, source, network, runtime, name)
     evaluating = evaluate.stage(inferring, options, source)
     return Plan(
         target_name=options.target,
@@ -131,6 +171,7 @@ def plan(options: Options) -> Plan:
         source=source,
         engine=engine,
         folder=inferring.folder.parent.parent,
+        semantics=semantics,
         stages=(*source.stages, *graphs, inferring, evaluating),
         notes=notes,
     )

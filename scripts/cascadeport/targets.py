@@ -23,6 +23,36 @@ class Runner(Strict):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+class Semantics(Strict):
+    """What the target's lowering may change in the model's meaning; None: as the lowering does.
+
+    Args:
+        proposals: How many proposals the RPN keeps at most.
+        nms_levels: Whether NMS of proposals compares boxes `within` a pyramid level, as PyTorch
+            does, or `across` all.
+        nms_precision: `float32`, or `float16`: boxes and scores are rounded before NMS.
+    """
+
+    proposals: int | None = Field(default=None, gt=0)
+    nms_levels: Literal["within", "across"] | None = None
+    nms_precision: Literal["float32", "float16"] | None = None
+
+    def overridden(self, other: Semantics) -> Semantics:
+        """These, but what `other` says."""
+        said = {key: value for key, value in other.model_dump().items() if value is not None}
+        return self.model_copy(update=said)
+
+    @property
+    def name(self) -> str:
+        """What is said, for the names of folders; empty when nothing is."""
+        parts = [
+            f"proposals{self.proposals}" if self.proposals else "",
+            f"levels-{self.nms_levels}" if self.nms_levels else "",
+            f"nms-{self.nms_precision}" if self.nms_precision else "",
+        ]
+        return "-".join(part for part in parts if part)
+
+
 class Published(Strict):
     """Figures from elsewhere. They are shown as published, never as measured."""
 
@@ -45,6 +75,7 @@ class Target(Strict):
     data: str
     runner: Runner
     soc: str | None = None
+    semantics: Semantics = Semantics()
     published: Published | None = None
 
 

@@ -110,3 +110,24 @@ def test_large_constants_pass_through_every_step(
         found.append(run(path, feeds))
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "onnxruntime-1.9"])
+def test_nms_in_float16_rounds_what_it_sees_and_hands_on(
+    neutral: Path, tmp_path: Path, target: str
+) -> None:
+    done = lower(neutral, tmp_path / "half.onnx", target, half_nms=True)
+    assert [change for change in done.changes if "NMS in float16" in change]
+    boxes = detect(done.path, 1)[0]
+    assert len(boxes)
+    np.testing.assert_array_equal(boxes, boxes.astype("f2").astype("f4"))
+    plain = detect(lower(neutral, tmp_path / "plain.onnx", target).path, 1)[0]
+    assert (plain != plain.astype("f2").astype("f4")).any()
+
+
+def test_nms_in_float32_is_refused_where_the_operator_cannot(neutral: Path, tmp_path: Path) -> None:
+    with pytest.raises(CascadeportError, match="takes float16 only"):
+        lower(neutral, tmp_path / "x.onnx", "ascend", half_nms=False)
+    assert lower(neutral, tmp_path / "y.onnx", "ascend", half_nms=True).changes == (
+        lower(neutral, tmp_path / "z.onnx", "ascend").changes
+    )

@@ -12,7 +12,7 @@ from ..errors import CascadeportError
 from . import ascend, onnxruntime, standard
 from .editing import Graph, save
 from .neutral import load_neutral
-from .semantics import limit_proposals, merge_levels
+from .semantics import limit_proposals, merge_levels, round_before_nms
 from .uint8 import normalise_inside
 
 #: What each lowering is called in targets.toml.
@@ -50,6 +50,7 @@ def lower(
     std: Sequence[float] | None = None,
     proposals: int | None = None,
     across_levels: bool | None = None,
+    half_nms: bool | None = None,
 ) -> Lowering:
     """Rewrites a neutral graph for a target.
 
@@ -64,6 +65,8 @@ def lower(
             many as the model was exported with; on Ascend, 500.
         across_levels: Whether NMS of proposals compares boxes of all pyramid levels. None: it
             does not, as in PyTorch; on Ascend it does.
+        half_nms: Whether NMS sees boxes and scores in float16. None: it does not, as in PyTorch;
+            on Ascend it must, because its operator takes nothing else.
 
     Raises:
         CascadeportError: The graph is not neutral, or asks for what the target cannot do.
@@ -79,9 +82,16 @@ def lower(
     if input_dtype == "uint8" and (mean is None or std is None):
         raise CascadeportError("A uint8 input needs the mean and std to normalise with.")
     on_ascend = target == "ascend"
+    if on_ascend and half_nms is False:
+        raise CascadeportError(
+            "NMS in float32 was asked for, and CANN's BatchMultiClassNMS takes float16 only.",
+            next="Leave NMS_PRECISION= out on Ascend targets.",
+        )
     graph = Graph(load_neutral(neutral))
     changes = limit_proposals(graph, ascend.PROPOSALS if on_ascend and not proposals else proposals)
     changes += merge_levels(graph, on_ascend if across_levels is None else across_levels)
+    if half_nms and not on_ascend:
+        changes += round_before_nms(graph)
     aipp = None
     if input_dtype == "uint8" and mean is not None and std is not None:
         if on_ascend:

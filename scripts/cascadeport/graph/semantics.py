@@ -1,4 +1,7 @@
-"""Changes of meaning that can be chosen, and said: fewer proposals, NMS across pyramid levels."""
+"""Changes of meaning that can be chosen, and said.
+
+Fewer proposals, NMS of proposals across pyramid levels, NMS of boxes that are rounded to float16.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import numpy as np
 import onnx
 
 from ..errors import CascadeportError
-from .editing import Graph
+from .editing import Builder, Graph
 from .neutral import DOMAIN
 
 
@@ -36,6 +39,30 @@ def merge_levels(graph: Graph, across: bool) -> list[str]:
     graph.constants[name] = np.zeros_like(graph.constants[node.input[2]])
     node.input[2] = name
     return ["NMS of proposals across pyramid levels instead of within each"]
+
+
+def round_before_nms(graph: Graph) -> list[str]:
+    """Rounds boxes and scores to float16 before every NMS, as a runtime that only knows such does.
+
+    NMS hands on what it was given, so its outputs are rounded too.
+    """
+    rounded: dict[str, str] = {}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.nodes:
+        if node.domain == DOMAIN and node.op_type in ("ProposalNMS", "MultiClassNMS"):
+            build = Builder(graph, f"{node.name}/float16")
+            for place in (0, 1):
+                name = node.input[place]
+                if name not in rounded:
+                    half = build.op("Cast", [name], to=onnx.TensorProto.FLOAT16)
+                    rounded[name] = build.op("Cast", [half], to=onnx.TensorProto.FLOAT)
+                node.input[place] = rounded[name]
+            nodes += build.nodes
+        nodes.append(node)
+    graph.nodes = nodes
+    if not rounded:
+        return []
+    return ["NMS in float16: boxes lie on a grid of 0.25 to 1 px in a frame of 1216 px"]
 
 
 def _proposal_nms(graph: Graph) -> onnx.NodeProto | None:

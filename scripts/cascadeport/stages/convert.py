@@ -62,7 +62,7 @@ def stage(
     return Stage(
         name="convert",
         title=f"convert {card.name} for {target.soc}",
-        folder=options.build / "models" / card.name / f"{target.lowering}-{target.soc}{kind}",
+        folder=options.build / "models" / card.name / f"{lowered.folder.name}-{target.soc}{kind}",
         parameters=parameters,
         inputs={"graph": lowered.key},
         work=work,

@@ -15,13 +15,14 @@ from cascadeport.plan import Stage
 from cascadeport.stages import convert, export
 from cascadeport.stages.data import Source
 from cascadeport.stages.infer import Network
-from cascadeport.targets import Target
+from cascadeport.targets import Semantics, Target
 
 if TYPE_CHECKING:
     from cascadeport.execute import Run
 
 NETWORK = "network.onnx"
 LOWERING = "lowering.json"
+VERIFICATION = "verification.json"
 # The first onnxruntime whose CPU provider has been seen to run DeformConv.
 _DEFORM_CONV_SINCE = (1, 32)
 
@@ -32,31 +33,43 @@ def lowering_for(target: Target, engine: str) -> tuple[str, tuple[str, ...]]:
     An onnxruntime too old for `DeformConv` (as on Python 3.10) runs the same network in standard
     operators; the plan says so.
     """
-    if engine != "local" or target.lowering != "onnxruntime":
+    if engine != "local" or target.lowering != "onnxruntime" or _host_lowering() == "onnxruntime":
         return target.lowering, ()
-    from importlib import metadata
-
-    installed = metadata.version("onnxruntime")
-    if tuple(int(part) for part in installed.split(".")[:2]) >= _DEFORM_CONV_SINCE:
-        return "onnxruntime", ()
     note = (
-        f"onnxruntime {installed} has no DeformConv: the network runs in standard operators, "
+        f"onnxruntime {_installed()} has no DeformConv: the network runs in standard operators, "
         "which is slower; the detections are the same"
     )
-    return "onnxruntime-1.9", (note,)
+    return _host_lowering(), (note,)
+
+
+def _installed() -> str:
+    from importlib import metadata
+
+    return metadata.version("onnxruntime")
+
+
+def _host_lowering() -> str:
+    """The lowering that this machine's own onnxruntime can run."""
+    version = tuple(int(part) for part in _installed().split(".")[:2])
+    return "onnxruntime" if version >= _DEFORM_CONV_SINCE else "onnxruntime-1.9"
 
 
 def stages(
-    card: Card, target: Target, lowering: str, engine: str, source: Source, options: Options
+    card: Card,
+    target: Target,
+    lowering: str,
+    semantics: Semantics,
+    engine: str,
+    source: Source,
+    options: Options,
 ) -> tuple[Stage, ...]:
     """Plans what leads to the target's graph. Nothing for a graph that is ready as it is."""
     if card.graph is None:
         assert card.checkpoint is not None
         before = export.stages(card, card.checkpoint, target, engine, source, options)
         exported = before[-1]
-        lower = _lower(
-            card, exported.folder / export.NEUTRAL, exported.key, lowering, options, exported.folder
-        )
+        neutral = exported.folder / export.NEUTRAL
+        lower = _lower(card, neutral, exported.key, lowering, semantics, options, exported.folder)
         return (*before, lower, *_converted(card, target, engine, options, lower))
     path = card.file(card.graph.path)
     if card.graph.kind == "ready":
@@ -67,8 +80,14 @@ def stages(
                 where=str(path),
                 next="Export the neutral graph from the checkpoint (docs/export.md).",
             )
+        if semantics.name:
+            raise CascadeportError(
+                f"The graph of '{card.name}' is ready as it is; its meaning cannot be changed.",
+                where=f"PROPOSALS=, NMS_LEVELS=, NMS_PRECISION= ({semantics.name})",
+                next="Leave them out, or use a model with a neutral graph or a checkpoint.",
+            )
         return ()
-    lower = _lower(card, path, digest.of_file(path), lowering, options, None)
+    lower = _lower(card, path, digest.of_file(path), lowering, semantics, options, None)
     return (lower, *_converted(card, target, engine, options, lower))
 
 
@@ -83,7 +102,13 @@ def _converted(
 
 
 def _lower(
-    card: Card, path: Path, known: str, lowering: str, options: Options, exported: Path | None
+    card: Card,
+    path: Path,
+    known: str,
+    lowering: str,
+    semantics: Semantics,
+    options: Options,
+    exported: Path | None,
 ) -> Stage:
     """`exported` is the folder with PyTorch's own detections, which the graph is verified by."""
 
@@ -97,20 +122,24 @@ def _lower(
             input_dtype=card.input.dtype,
             mean=card.input.mean,
             std=card.input.std,
+            proposals=semantics.proposals,
+            across_levels=_flag(semantics.nms_levels, "across"),
+            half_nms=_flag(semantics.nms_precision, "float16"),
         )
         facts = {"lowering": lowering, "opset": done.opset, "changes": list(done.changes)}
         (folder / LOWERING).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        if exported is not None and lowering != "ascend":
-            verification = graph.verify(folder / NETWORK, exported)
-            verification.write(folder / "verification.json")
-            verification.demand()
+        if exported is not None:
+            as_it_is = lowering == _host_lowering() and not done.changes
+            _verify(path, folder, exported, folder / NETWORK if as_it_is else None)
 
+    parts = (lowering, semantics.name)
     return Stage(
         name="lower",
         title=f"lower {card.name} for {lowering}",
-        folder=options.build / "models" / card.name / lowering,
+        folder=options.build / "models" / card.name / "-".join(filter(None, parts)),
         parameters={
             "lowering": lowering,
+            "semantics": semantics.model_dump(),
             "dtype": card.input.dtype,
             "mean": list(card.input.mean),
             "std": list(card.input.std),
@@ -121,6 +150,30 @@ def _lower(
         },
         work=work,
     )
+
+
+def _verify(neutral: Path, folder: Path, exported: Path, network: Path | None) -> None:
+    """Holds the exported graph against PyTorch's own detections, and leaves the report.
+
+    Args:
+        network: The lowered graph. None: it runs on a chip only, or its meaning was changed and
+            it is not meant to detect what PyTorch does; then the export itself is verified.
+    """
+    from cascadeport import graph
+
+    scratch = folder / "faithful.onnx"
+    try:
+        if network is None:
+            network = graph.lower(neutral, scratch, _host_lowering()).path
+        verification = graph.verify(network, exported)
+    finally:
+        scratch.unlink(missing_ok=True)
+    verification.write(folder / VERIFICATION)
+    verification.demand()
+
+
+def _flag(value: str | None, yes: str) -> bool | None:
+    return None if value is None else value == yes
 
 
 def network(card: Card, stages: tuple[Stage, ...]) -> Network:

@@ -45,8 +45,14 @@ def stage(
     source: Source,
     network: Network,
     runtime: Mapping[str, str],
+    row: str,
 ) -> Stage:
-    """Plans the pass. `runtime` is what the engine says of itself before anything runs."""
+    """Plans the pass.
+
+    Args:
+        runtime: What the engine says of itself before anything runs.
+        row: The name of the result's folder.
+    """
     name = f"{card.name}-{source.name}"
     if options.limit is not None:
         name += f"-first{options.limit}"
@@ -59,7 +65,7 @@ def stage(
     return Stage(
         name="infer",
         title=f"run {card.name} on {source.name} ({target.title})",
-        folder=options.results / name / options.target / "infer",
+        folder=options.results / name / row / "infer",
         parameters={"settings": settings, "limit": options.limit, "runtime": dict(runtime)},
         inputs={"network": network.digest, "bundle": _bundle_digest(), **source.digests},
         work=work,
