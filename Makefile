@@ -24,8 +24,8 @@ OPTIONS = $(if $(TARGET),--target $(TARGET)) $(if $(MODEL),--model "$(MODEL)") \
 help: ## list the targets of this Makefile
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-all: $(VENV)/ready ## the whole pipeline: TARGET=cpu MODEL= DATA= LIMIT= KEEP_GOING=1
-	@$(RUN) all $(OPTIONS)
+all: $(VENV)/ready ## the whole pipeline: TARGET=cpu or TARGETS="310 T4" MODEL= DATA= LIMIT= KEEP_GOING=1
+	@$(RUN) all $(OPTIONS) $(if $(TARGETS),--targets "$(TARGETS)")
 
 plan: $(VENV)/ready ## print what `make all` would do
 	@$(RUN) plan $(OPTIONS)

@@ -90,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
 
     everything = commands.add_parser("all", help="run the whole pipeline of one target")
     _add_options(everything)
+    everything.add_argument(
+        "--targets",
+        dest="several",
+        metavar="NAMES",
+        help="several instead of one; side by side where their hosts differ",
+    )
     everything.add_argument("--dry-run", action="store_true", help="print the plan, run nothing")
     everything.set_defaults(command=_all)
 
@@ -158,11 +164,27 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 def _all(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.dry_run:
-        arguments.json = False
-        return _plan(arguments, reporter)
+        return _dry_run(arguments, reporter)
+    options = _options(arguments)
+    if arguments.several:
+        from cascadeport import several
+
+        found = several.names(arguments.several, options)
+        return several.run(found, options, reporter, ["--debug"] if arguments.debug else [])
     from cascadeport import pipeline
 
-    return pipeline.run(_options(arguments), reporter)
+    return pipeline.run(options, reporter)
+
+
+def _dry_run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    arguments.json = False
+    if not arguments.several:
+        return _plan(arguments, reporter)
+    from cascadeport import several
+
+    for name in several.names(arguments.several, _options(arguments)):
+        _plan(argparse.Namespace(**{**vars(arguments), "target": name}), reporter)
+    return 0
 
 
 def _plan(arguments: argparse.Namespace, reporter: Reporter) -> int:
