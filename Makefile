@@ -12,6 +12,7 @@ OPTIONS = $(if $(TARGET),--target $(TARGET)) $(if $(MODEL),--model "$(MODEL)") \
   $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(LIMIT),--limit $(LIMIT)) \
   $(if $(PROPOSALS),--proposals $(PROPOSALS)) $(if $(NMS_LEVELS),--nms-levels $(NMS_LEVELS)) \
   $(if $(NMS_PRECISION),--nms-precision $(NMS_PRECISION)) \
+  $(if $(PRECISION),--precision $(PRECISION)) \
   $(if $(ENGINE),--engine $(ENGINE)) $(if $(THREADS),--threads $(THREADS)) \
   $(if $(REPEATS),--repeats $(REPEATS)) $(if $(BUILD),--build "$(BUILD)") \
   $(if $(RESULTS),--results "$(RESULTS)") $(if $(filter-out 0,$(SIMULATE)),--simulate) \

@@ -93,6 +93,8 @@ def contenders(neutral: Path, folder: Path) -> Iterator[Contender]:
     for target in ("onnxruntime", "onnxruntime-1.9"):
         done = graph.lower(neutral, folder / f"{target}.onnx", target)
         yield Contender(target, done.path)
+    done = graph.lower(neutral, folder / "half.onnx", "onnxruntime", precision="float16")
+    yield Contender("onnxruntime, float16 (as a CPU computes it)", done.path)
     faithful = {"proposals": 1000, "across_levels": False}
     for how, options in (("faithful", faithful), ("as the public port", {})):
         done = graph.lower(neutral, folder / "ascend.onnx", "ascend", **options)

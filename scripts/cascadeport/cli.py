@@ -141,6 +141,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         choices=("float32", "float16"),
         help="what boxes and scores are when NMS sees them (the target's own)",
     )
+    add(
+        "--precision",
+        choices=("float32", "float16"),
+        help="what the network computes in, where its lowering has a choice (the target's own)",
+    )
     add("--threads", type=int, metavar="N", help="threads of the network on a CPU (one per core)")
     add(
         "--repeats",

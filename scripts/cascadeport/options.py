@@ -26,6 +26,7 @@ class Options:
         proposals: How many proposals the RPN keeps at most; None: the target's default.
         nms_levels: "within" or "across"; None: the target's default.
         nms_precision: "float32" or "float16"; None: the target's default.
+        precision: "float32" or "float16": what the network computes in; None: the target's default.
         threads: Threads of the network on a CPU; None: one per core.
         repeats: Timed passes over the first pictures, for the spread.
         keep_failed: Leave what a failed stage wrote, and its container, for a look.
@@ -46,6 +47,7 @@ class Options:
     proposals: int | None = None
     nms_levels: str | None = None
     nms_precision: str | None = None
+    precision: str | None = None
     threads: int | None = None
     repeats: int = 3
     keep_failed: bool = False

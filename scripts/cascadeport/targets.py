@@ -31,11 +31,13 @@ class Semantics(Strict):
         nms_levels: Whether NMS of proposals compares boxes `within` a pyramid level, as PyTorch
             does, or `across` all.
         nms_precision: `float32`, or `float16`: boxes and scores are rounded before NMS.
+        precision: What the network computes in, where the lowering has a choice.
     """
 
     proposals: int | None = Field(default=None, gt=0)
     nms_levels: Literal["within", "across"] | None = None
     nms_precision: Literal["float32", "float16"] | None = None
+    precision: Literal["float32", "float16"] | None = None
 
     def overridden(self, other: Semantics) -> Semantics:
         """These, but what `other` says."""
@@ -49,6 +51,7 @@ class Semantics(Strict):
             f"proposals{self.proposals}" if self.proposals else "",
             f"levels-{self.nms_levels}" if self.nms_levels else "",
             f"nms-{self.nms_precision}" if self.nms_precision else "",
+            self.precision or "",
         ]
         return "-".join(part for part in parts if part)
 

@@ -12,6 +12,8 @@ from cascadeport.graph import LOWERINGS, check_contract, editing, executable, lo
 
 from tests.helpers.graph_models import picture_for, run, tiny_detector
 
+FLOAT, FLOAT16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
+
 
 @pytest.fixture
 def neutral(tmp_path: Path) -> Path:
@@ -131,3 +133,36 @@ def test_nms_in_float32_is_refused_where_the_operator_cannot(neutral: Path, tmp_
     assert lower(neutral, tmp_path / "y.onnx", "ascend", half_nms=True).changes == (
         lower(neutral, tmp_path / "z.onnx", "ascend").changes
     )
+
+
+def test_a_float16_network_keeps_its_boxes_in_float32(neutral: Path, tmp_path: Path) -> None:
+    done = lower(neutral, tmp_path / "half.onnx", "onnxruntime", precision="float16")
+    assert [change for change in done.changes if "computed in float16" in change]
+    model = onnx.load(str(done.path))
+    inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    kinds = {one.name: one.type.tensor_type.elem_type for one in inferred.graph.value_info}
+    kinds |= {one.name: one.data_type for one in model.graph.initializer}
+    kinds |= {one.name: one.type.tensor_type.elem_type for one in model.graph.input}
+    found: dict[str, set[int]] = {}
+    for node in model.graph.node:
+        found.setdefault(node.op_type, set()).update(
+            kinds[name] for name in node.input if kinds.get(name) in (FLOAT, FLOAT16)
+        )
+    for name in ("Conv", "DeformConv", "Gemm", "Relu"):
+        assert found[name] == {FLOAT16}, name
+    for name in ("RoiAlign", "NonMaxSuppression", "Softmax"):
+        assert found[name] == {FLOAT}, name
+
+    plain = lower(neutral, tmp_path / "plain.onnx", "onnxruntime").path
+    (boxes, labels), (other, others) = detect(done.path, 1), detect(plain, 1)
+    np.testing.assert_array_equal(labels[:5], others[:5])
+    np.testing.assert_allclose(boxes[:5], other[:5], rtol=0.02, atol=0.2)
+    assert (boxes[:5] != other[:5]).any()
+
+
+@pytest.mark.parametrize("target", ["onnxruntime-1.9", "ascend"])
+def test_a_lowering_without_a_choice_of_precision_says_so(
+    neutral: Path, tmp_path: Path, target: str
+) -> None:
+    with pytest.raises(CascadeportError, match="has no choice of precision"):
+        lower(neutral, tmp_path / "x.onnx", target, precision="float16")

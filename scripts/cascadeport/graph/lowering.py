@@ -11,6 +11,7 @@ import onnx
 from ..errors import CascadeportError
 from . import ascend, onnxruntime, standard
 from .editing import Graph, save
+from .half import halve
 from .neutral import load_neutral
 from .semantics import limit_proposals, merge_levels, round_before_nms
 from .uint8 import normalise_inside
@@ -51,6 +52,7 @@ def lower(
     proposals: int | None = None,
     across_levels: bool | None = None,
     half_nms: bool | None = None,
+    precision: str | None = None,
 ) -> Lowering:
     """Rewrites a neutral graph for a target.
 
@@ -67,6 +69,8 @@ def lower(
             does not, as in PyTorch; on Ascend it does.
         half_nms: Whether NMS sees boxes and scores in float16. None: it does not, as in PyTorch;
             on Ascend it must, because its operator takes nothing else.
+        precision: `float32` or `float16`, what the network computes in. None: float32; on Ascend
+            it is atc's `--precision_mode`.
 
     Raises:
         CascadeportError: The graph is not neutral, or asks for what the target cannot do.
@@ -87,6 +91,14 @@ def lower(
             "NMS in float32 was asked for, and CANN's BatchMultiClassNMS takes float16 only.",
             next="Leave NMS_PRECISION= out on Ascend targets.",
         )
+    if precision is not None and target != "onnxruntime":
+        raise CascadeportError(
+            f"The lowering '{target}' has no choice of precision.",
+            where=f"PRECISION={precision}",
+            next="On Ascend it is atc's: precision_mode in the target's runner options."
+            if on_ascend
+            else "Use an onnxruntime of 1.32 or later, or leave PRECISION= out.",
+        )
     graph = Graph(load_neutral(neutral))
     changes = limit_proposals(graph, ascend.PROPOSALS if on_ascend and not proposals else proposals)
     changes += merge_levels(graph, on_ascend if across_levels is None else across_levels)
@@ -100,8 +112,15 @@ def lower(
         else:
             normalise_inside(graph, mean, std)
         changes.append("normalised inside the network; padding is the rounded mean, nearly 0")
+
+    def for_onnxruntime(graph: Graph) -> onnx.ModelProto:
+        lowered = onnxruntime.lower(graph)
+        if precision == "float16":
+            changes.extend(halve(lowered))
+        return onnxruntime.finish(lowered)
+
     rules: dict[str, Callable[[Graph], onnx.ModelProto]] = {
-        "onnxruntime": onnxruntime.lower,
+        "onnxruntime": for_onnxruntime,
         "onnxruntime-1.9": standard.lower,
         "ascend": ascend.lower,
     }

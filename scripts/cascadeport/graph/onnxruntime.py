@@ -18,7 +18,7 @@ from .roi import roi_extractor
 OPSET = 19
 
 
-def lower(graph: Graph) -> onnx.ModelProto:
+def lower(graph: Graph) -> Graph:
     """The neutral graph in operators of opset 19."""
     fold_constants(graph)
     fold_batch_norms(graph)
@@ -26,7 +26,13 @@ def lower(graph: Graph) -> onnx.ModelProto:
     # Nodes of the neutral domain become operators of the new opset after it is lifted.
     lifted = graph.lifted(OPSET)
     rewrite(lifted, {"DeformConv": deform_conv_19, "RoiExtractor": roi_extractor(OPSET)})
-    model = lifted.to_model()
+    return lifted
+
+
+def finish(graph: Graph) -> onnx.ModelProto:
+    """The model of a lowered graph."""
+    graph.drop_unused()
+    model = graph.to_model()
     set_opset(model, OPSET)
     return model
 

@@ -83,7 +83,7 @@ def stages(
         if semantics.name:
             raise CascadeportError(
                 f"The graph of '{card.name}' is ready as it is; its meaning cannot be changed.",
-                where=f"PROPOSALS=, NMS_LEVELS=, NMS_PRECISION= ({semantics.name})",
+                where=f"PROPOSALS=, NMS_LEVELS=, NMS_PRECISION=, PRECISION= ({semantics.name})",
                 next="Leave them out, or use a model with a neutral graph or a checkpoint.",
             )
         return ()
@@ -125,6 +125,7 @@ def _lower(
             proposals=semantics.proposals,
             across_levels=_flag(semantics.nms_levels, "across"),
             half_nms=_flag(semantics.nms_precision, "float16"),
+            precision=semantics.precision,
         )
         facts = {"lowering": lowering, "opset": done.opset, "changes": list(done.changes)}
         (folder / LOWERING).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
