@@ -114,7 +114,7 @@ def lower(
         changes.append("normalised inside the network; padding is the rounded mean, nearly 0")
 
     def for_onnxruntime(graph: Graph) -> onnx.ModelProto:
-        lowered = onnxruntime.lower(graph)
+        lowered = onnxruntime.rewritten(graph)
         if precision == "float16":
             changes.extend(halve(lowered))
         return onnxruntime.finish(lowered)

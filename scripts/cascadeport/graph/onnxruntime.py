@@ -18,8 +18,13 @@ from .roi import roi_extractor
 OPSET = 19
 
 
-def lower(graph: Graph) -> Graph:
+def lower(graph: Graph) -> onnx.ModelProto:
     """The neutral graph in operators of opset 19."""
+    return finish(rewritten(graph))
+
+
+def rewritten(graph: Graph) -> Graph:
+    """The same, still to be edited."""
     fold_constants(graph)
     fold_batch_norms(graph)
     rewrite(graph, {"ProposalNMS": proposal_nms, "MultiClassNMS": multi_class_nms})
@@ -30,7 +35,7 @@ def lower(graph: Graph) -> Graph:
 
 
 def finish(graph: Graph) -> onnx.ModelProto:
-    """The model of a lowered graph."""
+    """The model of a graph that was rewritten."""
     graph.drop_unused()
     model = graph.to_model()
     set_opset(model, OPSET)
