@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import weakref
 from collections import Counter
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Tuple
 from typing import Counter as Counted
 
 from bundle.errors import BundleError
@@ -38,13 +39,19 @@ class Placement:
     Args:
         options: The session's options, before the session is made.
         provider: The provider that was asked for.
+
+    Attributes:
+        problems: What ran elsewhere, a sentence each.
+        close: Removes the profile; call it when no picture will come.
     """
 
     def __init__(self, options: Any, provider: str) -> None:
         self._provider = provider
-        self._folder: Optional[str] = tempfile.mkdtemp(prefix="cascadeport-profile-")
+        folder = tempfile.mkdtemp(prefix="cascadeport-profile-")
+        # Also when a session is dropped before its first picture, and when Python ends.
+        self.close = weakref.finalize(self, shutil.rmtree, folder, True)
         options.enable_profiling = True
-        options.profile_file_prefix = "{}/profile".format(self._folder)
+        options.profile_file_prefix = "{}/profile".format(folder)
         self.problems: List[str] = []
 
     def check(self, session: Any) -> None:
@@ -53,18 +60,12 @@ class Placement:
         Raises:
             BundleError: There is no profile, so nobody knows where the nodes ran.
         """
-        if self._folder is None:
+        if not self.close.alive:
             return
         try:
             self.problems = problems(session.end_profiling(), self._provider)
         finally:
             self.close()
-
-    def close(self) -> None:
-        """Removes the profile."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
 
 
 def problems(profile: str, provider: str) -> List[str]:
