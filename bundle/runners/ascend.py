@@ -39,8 +39,8 @@ _CODES = {
     "107002": "The device is not open in this thread: a fault of the bundle.",
 }
 _LOADING = (
-    "The file must be made by atc for this very chip (--soc_version) and by a CANN that is not "
-    "newer than this one; convert it again."
+    "It was made for {}. If `npu-smi info` shows another chip, or the CANN here is older than "
+    "the one that made it, or the file is cut off: convert it again."
 )
 
 
@@ -70,7 +70,8 @@ class AclRunner(Runner):
             self._session = aclruntime.InferenceSession(job.runner.model, device, options)
             self._session.set_staticbatch()
         except RuntimeError as failure:
-            raise self._explained(failure, "load the network", _LOADING) from None
+            soc = job.runner.options.get("soc", "the chip that atc was told (--soc_version)")
+            raise self._explained(failure, "load the network", _LOADING.format(soc)) from None
         self._outputs = self._check_contract()
 
     def describe(self) -> Dict[str, Any]:

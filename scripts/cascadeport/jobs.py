@@ -24,6 +24,9 @@ def settings(card: Card, target: Target, options: Options, threads: int) -> dict
         "threads": threads,
         "options": dict(target.runner.options),
     }
+    if target.soc:
+        # For the sentence that a runner says when the device turns out to be another one.
+        runner["options"]["soc"] = target.soc
     if target.runner.provider:
         runner["provider"] = target.runner.provider
     return {

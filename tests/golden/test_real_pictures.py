@@ -10,20 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cascadeport import digest
 
-CARD = """
-title = "NanoDet-m 416"
-classes = "{classes}"
-[input]
-size = 416
-mean = [103.53, 116.28, 123.675]
-std = [57.375, 57.12, 58.395]
-channels = "bgr"
-[graph]
-path = "{graph}"
-sha256 = "{sha256}"
-"""
+from tests.helpers import real_world
 
 
 def run(repository: Path, folder: Path, *more: str) -> dict[str, Any]:
@@ -45,10 +33,7 @@ def run(repository: Path, folder: Path, *more: str) -> dict[str, Any]:
 
 def test_somebody_elses_detector_on_coco(repository: Path, shared: Path, tmp_path: Path) -> None:
     """AP 0.3274 and AP50 0.4972 were measured with pycocotools on the detector's own code."""
-    graph = shared / "detector" / "nanodet_m.onnx"
-    card = tmp_path / "nanodet.toml"
-    classes = repository / "models" / "classes" / "coco.toml"
-    card.write_text(CARD.format(classes=classes, graph=graph, sha256=digest.of_file(graph)))
+    card = real_world.nanodet(shared, tmp_path)
     row = run(repository, tmp_path, "--model", str(card), "--data", str(shared / "coco26"))
     assert row["status"] == "measured"
     assert row["map"] == pytest.approx(0.327, abs=0.003)

@@ -14,7 +14,7 @@ from cascadeport.options import REPOSITORY
 
 from tests.helpers import docker_compose
 
-pytestmark = [pytest.mark.docker, pytest.mark.images]
+pytestmark = pytest.mark.docker
 
 FOLDER = REPOSITORY / "compose"
 FILES = ["cpu.yaml", "t4.yaml", "ascend310.yaml", "ascend310p.yaml"]

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.helpers import real_world
+
 
 def run(repository: Path, tmp_path: Path, *more: str) -> dict[str, Any]:
     path = os.pathsep.join([str(repository / "scripts"), str(repository)])
@@ -31,10 +33,7 @@ def run(repository: Path, tmp_path: Path, *more: str) -> dict[str, Any]:
 
 
 def test_bytes_are_normalised_inside_and_find_the_same(repository: Path, tmp_path: Path) -> None:
-    text = (repository / "models" / "demo.toml").read_text()
-    text = text.replace('"demo/demo', f'"{repository}/models/demo/demo')
-    card = tmp_path / "bytes.toml"
-    card.write_text(text.replace("[input]\n", '[input]\ndtype = "uint8"\n'))
+    card = real_world.demo_card(tmp_path / "bytes.toml", dtype="uint8")
     bytes_ = run(repository, tmp_path, "--model", str(card))
     plain = run(repository, tmp_path, "--model", "demo")
     assert bytes_["status"] == plain["status"] == "measured"
