@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import socket
@@ -13,8 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cascadeport import targets
+from cascadeport.doctor import npu, nvidia
+from cascadeport.doctor.findings import Context
 from cascadeport.engines import Mount, Task, hosts
+from cascadeport.engines.place import Node, Place
 from cascadeport.errors import CascadeportError
+from cascadeport.options import Options
 
 from tests.helpers import docker_fixtures
 from tests.helpers.docker_engine import PrivateEngine
@@ -247,12 +253,58 @@ def test_a_link_among_the_results_is_refused(probe: Probe, tls: Path, port: int)
     assert not (probe.out / "secrets").exists()
 
 
+def test_the_doctor_looks_at_an_ssh_host(sshd: hosts.Host, tmp_path: Path) -> None:
+    """Programs, files and device nodes of the other machine; here it is this one again."""
+    place = Place(sshd, os.environ["PATH"])
+    answer = place.run("printf", "%s|", "two words", "$HOME; 'x'")
+    assert answer is not None
+    assert (answer.code, answer.output) == (0, "two words|$HOME; 'x'|")
+    assert place.run("no-such-program-anywhere") is None
+    assert place.node("/dev/zero") == Node(0o666, 0)
+    assert place.node("/dev/davinci77") is None
+    assert place.text(str(tmp_path / "absent")) is None
+
+    tool = tmp_path / "npu-smi"
+    tool.write_text("#!/bin/sh\necho 'dcmi module initialize failed. ret is -8005'\n")
+    tool.chmod(0o755)
+    known = targets.load(Options().targets)["310P3"]
+    context = dataclasses.replace(
+        Context.of("310P3", known, Options(target="310P3")),
+        host=sshd,
+        variables={**os.environ, "NPU_SMI": str(tool)},
+    )
+    with pytest.raises(CascadeportError, match="npu-smi did not answer") as caught:
+        npu.ask(context)
+    assert "-8005" in caught.value.where
+    devices = npu._nodes(context)
+    assert devices.status == "fail"
+    assert "/dev/davinci0" in devices.finding
+
+
+def test_the_doctor_says_what_it_cannot_look_at() -> None:
+    known = targets.load(Options().targets)
+    for name, checks in (("310P3", npu.CHECKS), ("T4", nvidia.CHECKS)):
+        context = dataclasses.replace(
+            Context.of(name, known[name], Options(target=name)),
+            host=hosts.Host(host="tcp://elsewhere:2376", insecure=True),
+        )
+        found = [check.run(context) for check in checks if check.concerns(context)]
+        told = [one for one in found if one.check == "devices"]
+        assert [one.status for one in told] == ["warn"]
+        assert "tcp://elsewhere:2376 runs no commands for us" in told[0].finding
+        assert not {"driver", "chips", "gpu", "idle"} & {one.check for one in found}
+
+
 def test_an_ssh_host_that_cannot_be_reached(tmp_path: Path) -> None:
     if shutil.which("ssh") is None:
         pytest.skip("ssh is not installed")
     with pytest.raises(CascadeportError, match="cannot be reached by ssh") as caught:
         hosts.connect(hosts.Host(host=f"ssh://nobody@127.0.0.1:{free_port()}"))
     assert "docker version" in caught.value.next
+    with pytest.raises(CascadeportError, match="cannot be reached by ssh"):
+        Place(hosts.Host(host=f"ssh://nobody@127.0.0.1:{free_port()}"), os.environ["PATH"]).run(
+            "true"
+        )
 
 
 def test_a_host_that_goes_away_half_way(tls: Path, tmp_path: Path) -> None:

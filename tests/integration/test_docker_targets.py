@@ -10,6 +10,7 @@ import csv
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,16 @@ pytestmark = pytest.mark.docker
 
 DEMO = ["--model", "demo", "--data", "demo", "--limit", "8"]
 _FETCHED: set[str] = set()
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+PORT = free_port()
 BASES = {"cpu": "3.11", "310": "3.9", "310P3": "3.9", "T4": "3.12"}
 
 
@@ -40,7 +51,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateEngine]:
     hook.write_text("#!/bin/sh\nexit 0\n")
     hook.chmod(0o755)
     path = f"{hook.parent}{os.pathsep}{os.environ['PATH']}"
-    with docker_fixtures.started(env={"PATH": path}) as engine:
+    # The port is for those who come as if from another machine.
+    port = f"--host=tcp://127.0.0.1:{PORT}"
+    with docker_fixtures.started(env={"PATH": path}, extra=[port]) as engine:
         yield engine
 
 
@@ -197,6 +210,21 @@ def test_310p3_simulated_finds_what_the_executor_finds(
     words = [*ascend_run, "--target", "310P3", "--simulate"]
     found = run_all(tmp_path / "results", shared_build, *words, **env)
     assert_simulated(found, tmp_path)
+    assert empty(engine)
+
+
+def test_a_simulated_target_on_another_host(
+    engine: PrivateEngine, shared_build: Path, tmp_path: Path
+) -> None:
+    """Nothing is shared with it: the simulated driver travels as everything else does."""
+    env = environment(engine, "310P3")
+    words = [*DEMO, "--target", "310P3", "--simulate"]
+    here = run_all(tmp_path / "here", shared_build, *words, **env)
+    there = {**env, "DOCKER_HOST": f"tcp://127.0.0.1:{PORT}"}
+    found = run_all(tmp_path / "there", shared_build, *words, **there)
+    assert found["status"] == "simulated"
+    assert found["detections"] == here["detections"] != []
+    assert found["run"]["engine"]["host"] == f"tcp://127.0.0.1:{PORT}"
     assert empty(engine)
 
 

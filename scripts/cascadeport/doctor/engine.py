@@ -67,9 +67,15 @@ def _builder(context: Context) -> Finding:
 def _store(context: Context) -> Finding:
     with _client(context) as client:
         root = Path(str(client.info()["DockerRootDir"]))
-    if not context.here or not root.exists():
-        return Finding("image store", "ok", f"{root} on {context.host.host}: not looked at.")
     needed = _NEEDED_GB.get(context.target.image, 1.0)
+    if not context.here or not root.exists():
+        return Finding(
+            "image store",
+            "warn",
+            f"{root} on {context.host.host} was not looked at.",
+            reason=f"Building the image takes up to {needed:.0f} GB.",
+            remedy="See that there is room; an image store that is full ends the build.",
+        )
     free = shutil.disk_usage(root).free / 1e9
     if free < needed:
         return Finding(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from cascadeport.engines import compose, hosts
+from cascadeport.engines.place import Place
 from cascadeport.errors import CascadeportError
 from cascadeport.options import REPOSITORY, Options
 from cascadeport.targets import Target
@@ -66,7 +67,7 @@ class Context:
             from cascadeport.engines import docker
 
             host = hosts.find(name, hosts.load(REPOSITORY / hosts.FILE))
-            variables = docker.variables_of(options, os.environ)
+            variables = docker.variables_of(options, os.environ, host)
             service, _ = docker.service_of("infer", target, variables)
         return cls(name, target, options, engine, host, service, variables)
 
@@ -79,6 +80,11 @@ class Context:
     def here(self) -> bool:
         """Whether the target's devices are this machine's."""
         return self.host.local
+
+    @property
+    def place(self) -> Place:
+        """The machine that the target's devices are in."""
+        return Place(self.host, self.variables.get("PATH", os.defpath))
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,18 @@ class Check:
             where = f" ({error.where})" if error.where else ""
             faults = "".join(f"; {fault}" for fault in error.faults)
             return Finding(self.name, "fail", f"{error.what}{where}{faults}", remedy=error.next)
+
+
+def elsewhere(context: Context) -> Finding:
+    """What is said instead of looking, where nobody can look from here."""
+    return Finding(
+        "devices",
+        "warn",
+        f"Devices and driver were not looked at: {context.host.host} runs no commands for us.",
+        reason="An engine's tcp port builds and runs containers, and nothing else.",
+        remedy=f"Run `cascadeport doctor --target {context.name}` on that machine, or give it as "
+        "ssh:// in hosts.toml.",
+    )
 
 
 def healthy(findings: Sequence[Finding]) -> bool:

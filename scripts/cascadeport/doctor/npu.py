@@ -7,17 +7,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import stat
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascadeport.doctor.findings import Check, Context, Finding
+from cascadeport.doctor.findings import Check, Context, Finding, elsewhere
 from cascadeport.engines import ascend, compose, faults
 from cascadeport.errors import CascadeportError
-
-_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -131,69 +127,57 @@ def _number(text: str) -> float | None:
 
 
 def ask(context: Context) -> Report:
-    """Asks the host's npu-smi, or the simulator's."""
-    program = shutil.which(context.variables.get("NPU_SMI", "npu-smi"))
-    if program is None:
+    """Asks the host's npu-smi."""
+    answer = context.place.run(context.variables.get("NPU_SMI", "npu-smi"), "info")
+    if answer is None:
         raise CascadeportError(
-            "npu-smi is not installed.",
+            f"npu-smi is not installed on {context.place.name}.",
             next="It comes with the Ascend driver; without an NPU, SIMULATE=1 runs the target on a "
             "stand-in for CANN.",
         )
-    try:
-        done = subprocess.run(
-            [program, "info"],
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CascadeportError(
-            f"npu-smi did not answer within {_SECONDS} s.",
-            next="The device hangs; look at the kernel's log, reset or reboot.",
-        ) from error
-    return parse_npu_smi(done.stdout + done.stderr)
+    return parse_npu_smi(answer.output)
 
 
 def _nodes(context: Context) -> Finding:
     assert context.service is not None
-    nodes = [Path(node) for node in compose.device_paths(context.service)]
-    missing = [node for node in nodes if not node.exists()]
+    place = context.place
+    nodes = {path: place.node(path) for path in compose.device_paths(context.service)}
+    missing = [path for path, node in nodes.items() if node is None]
     if missing:
-        error = faults.no_device(", ".join(map(str, missing)), "this machine")
+        error = faults.no_device(", ".join(missing), place.name)
         return Finding("devices", "fail", error.what, remedy=error.next)
     if context.options.simulate:
         return Finding("devices", "ok", "Stand-ins: this run is simulated.")
-    for node in nodes:
-        state = node.stat()
-        group = str(state.st_gid) in context.service.group_add and state.st_mode & stat.S_IRGRP
-        if not (group and state.st_mode & stat.S_IWGRP) and not state.st_mode & stat.S_IWOTH:
+    for path, node in nodes.items():
+        assert node is not None
+        group = str(node.group) in context.service.group_add and node.mode & stat.S_IRGRP
+        if not (group and node.mode & stat.S_IWGRP) and not node.mode & stat.S_IWOTH:
             return Finding(
                 "devices",
                 "fail",
-                f"{node} is closed to the container's user (mode {state.st_mode & 0o777:o}, "
-                f"group {state.st_gid}).",
+                f"{path} is closed to the container's user (mode {node.mode & 0o777:o}, "
+                f"group {node.group}).",
                 reason="The container runs as HwHiAiUser's number with the group of "
                 f"{ascend.NODE}.",
                 remedy="Give all nodes one group that may read and write: chgrp HwHiAiUser, "
                 "chmod 660, and a udev rule that keeps it so.",
             )
-    return Finding("devices", "ok", f"{len(nodes)} nodes: {', '.join(map(str, nodes))}.")
+    return Finding("devices", "ok", f"{len(nodes)} nodes: {', '.join(nodes)}.")
 
 
 def _driver(context: Context) -> Finding:
     cann = ascend.cann()
     path = Path(context.variables.get("ASCEND_DRIVER", str(ascend.DRIVER))) / "version.info"
-    if not path.exists():
+    text = context.place.text(str(path))
+    if text is None:
         return Finding(
             "driver",
             "fail",
-            f"{path} does not exist.",
+            f"{path} does not exist on {context.place.name}.",
             reason="The container uses the host's driver.",
             remedy="Install the driver and firmware of the card; then `npu-smi info` works.",
         )
-    version = ascend.version_info(path).get("Version", "unknown")
+    version = ascend.version_info(text).get("Version", "unknown")
     wanted = ascend.driver_wanted(version)
     if ascend.release(version) < ascend.release(wanted):
         return Finding(
@@ -263,11 +247,16 @@ def _packages(context: Context) -> Finding:
 
 
 def _real(context: Context) -> bool:
-    return context.ascend and context.here and not context.options.simulate
+    return context.ascend and context.place.reachable and not context.options.simulate
 
 
 CHECKS = (
-    Check("devices", lambda context: context.ascend and context.here, _nodes),
+    Check("devices", lambda context: context.ascend and context.place.reachable, _nodes),
+    Check(
+        "devices",
+        lambda c: c.ascend and not c.place.reachable and not c.options.simulate,
+        elsewhere,
+    ),
     Check("driver", _real, _driver),
     Check("chips", _real, _chips),
     Check("idle", _real, _idle),

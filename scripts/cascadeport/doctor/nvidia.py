@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cascadeport.doctor.findings import Check, Context, Finding
+from cascadeport.doctor.findings import Check, Context, Finding, elsewhere
 from cascadeport.errors import CascadeportError
 
-_SECONDS = 20
 _GPUS = "--query-gpu=index,name,driver_version,memory.used,memory.total,utilization.gpu"
 _PROCESSES = "--query-compute-apps=pid,process_name,used_memory"
 # The image's onnxruntime is built for CUDA 13, which runs on this driver or a newer one.
@@ -62,37 +59,24 @@ def _number(text: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _ask(query: str) -> str:
-    program = shutil.which("nvidia-smi")
-    if program is None:
+def _ask(context: Context, query: str) -> str:
+    answer = context.place.run("nvidia-smi", query, _FORMAT)
+    if answer is None:
         raise CascadeportError(
-            "nvidia-smi is not installed: this machine has no NVIDIA driver.",
+            f"nvidia-smi is not installed: {context.place.name} has no NVIDIA driver.",
             next="Install the driver, or name the host that has the GPU in hosts.toml.",
         )
-    try:
-        done = subprocess.run(
-            [program, query, _FORMAT],
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CascadeportError(
-            f"nvidia-smi did not answer within {_SECONDS} s.", next="The driver hangs; reboot."
-        ) from error
-    if done.returncode != 0:
+    if answer.code != 0:
         raise CascadeportError(
             "nvidia-smi cannot reach the driver.",
-            where=" ".join((done.stdout + done.stderr).split())[:300],
+            where=" ".join(answer.output.split())[:300],
             next="Load or reinstall the driver; after an update, reboot.",
         )
-    return done.stdout
+    return answer.output
 
 
 def _gpu(context: Context) -> Finding:
-    gpus = parse_gpus(_ask(_GPUS))
+    gpus = parse_gpus(_ask(context, _GPUS))
     if not gpus:
         return Finding(
             "gpu", "fail", "nvidia-smi shows no GPU.", remedy="See whether the card is seated."
@@ -119,7 +103,8 @@ def _gpu(context: Context) -> Finding:
 
 
 def _idle(context: Context) -> Finding:
-    gpus, processes = parse_gpus(_ask(_GPUS)), parse_processes(_ask(_PROCESSES))
+    gpus = parse_gpus(_ask(context, _GPUS))
+    processes = parse_processes(_ask(context, _PROCESSES))
     return judge_idle(gpus, processes)
 
 
@@ -140,7 +125,15 @@ def judge_idle(gpus: Sequence[Gpu], processes: Sequence[Process]) -> Finding:
 
 
 def _concerns(context: Context) -> bool:
-    return context.target.runner.provider == "CUDAExecutionProvider" and context.here
+    return _on_gpu(context) and context.place.reachable
 
 
-CHECKS = (Check("gpu", _concerns, _gpu), Check("idle", _concerns, _idle))
+def _on_gpu(context: Context) -> bool:
+    return context.target.runner.provider == "CUDAExecutionProvider"
+
+
+CHECKS = (
+    Check("gpu", _concerns, _gpu),
+    Check("idle", _concerns, _idle),
+    Check("devices", lambda c: _on_gpu(c) and not c.place.reachable, elsewhere),
+)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import platform
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from cascadeport import targets
-from cascadeport.engines import simulator
+from cascadeport.engines import hosts, simulator
+from cascadeport.engines.place import Place
 from cascadeport.errors import CascadeportError
 from cascadeport.options import REPOSITORY, Options
 from cascadeport.schema import Strict, read_toml, validate
@@ -60,10 +61,9 @@ def missing_packages(variables: Mapping[str, str]) -> list[str]:
     return found
 
 
-def version_info(path: Path) -> dict[str, str]:
+def version_info(text: str) -> dict[str, str]:
     """The keys of a version.info file of driver, firmware or CANN."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return dict(line.strip().split("=", 1) for line in lines if "=" in line)
+    return dict(line.strip().split("=", 1) for line in text.splitlines() if "=" in line)
 
 
 def release(version: str) -> tuple[int, int, int]:
@@ -82,19 +82,25 @@ def driver_wanted(version: str) -> str:
     return wanted[-1] if release(version)[0] > 20 else wanted[0]
 
 
-def variables(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
+def variables(
+    options: Options, environ: Mapping[str, str], host: hosts.Host | None = None
+) -> dict[str, str]:
     """Values for the compose files of Ascend targets.
 
     The device nodes belong to HwHiAiUser (often 0660), whose number differs from host to host:
     the container's user joins the group that the host's node has.
+
+    Args:
+        host: Where containers run, once it is to be asked; None while only a plan is made.
     """
     if options.simulate:
         return _stand_ins(_soc(options))
-    found: dict[str, str] = {}
-    if "ASCEND_GID" not in environ:
-        with contextlib.suppress(OSError):
-            found["ASCEND_GID"] = str(NODE.stat().st_gid)
-    return found
+    target = targets.find(options.target, targets.load(options.targets))
+    place = Place(host or hosts.Host(), environ.get("PATH", os.defpath))
+    if target.soc is None or "ASCEND_GID" in environ or not place.reachable:
+        return {}
+    node = place.node(str(NODE))
+    return {"ASCEND_GID": str(node.group)} if node is not None else {}
 
 
 def _stand_ins(soc: str) -> dict[str, str]:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
-from cascadeport.engines import Event, Task, compose, faults, hosts, sweep
+from cascadeport.engines import Event, Mount, Task, compose, faults, hosts, sweep
 from cascadeport.engines.local import parse_event
 from cascadeport.engines.transport import Archive, Bind, Transport
 from cascadeport.errors import CascadeportError
+from cascadeport.options import REPOSITORY
 
 if TYPE_CHECKING:
     import docker
@@ -65,7 +66,13 @@ def run(
     failed = True
     try:
         mounts = [m for m in task.mounts if _OF_THE_IMAGE not in PurePosixPath(m.target).parents]
-        request = create_request(service, task, folder, user)
+        request = create_request(service, task, folder, user, shared=shared)
+        if not shared:
+            mounts += [
+                Mount(Path(source), target)
+                for source, target, _ in _declared(service, folder)
+                if _ours(source)
+            ]
         request["mounts"] += transport.bring(mounts)
         container = client.containers.create(
             image, list(task.argv), detach=True, labels=sweep.labels(run_id), **request
@@ -88,11 +95,17 @@ def create_request(
     task: Task,
     folder: Path,
     user: tuple[int, int],
+    *,
+    shared: bool = True,
 ) -> dict[str, Any]:
     """What the engine is asked for: the declaration, and the task's own environment.
 
     The job's own mounts are declared for those who run `docker compose` by hand; a task brings its
     own in their place.
+
+    Args:
+        shared: Whether the engine sees this machine's files. Where it does not, declared files of
+            this checkout (a simulator's driver) have to travel; all others are the host's own.
     """
     from docker.types import Mount as DockerMount
 
@@ -101,10 +114,18 @@ def create_request(
     request["environment"] = {**request.get("environment", {}), **task.env}
     request["mounts"] = [
         DockerMount(target=target, source=source, type="bind", read_only=mode == "ro")
-        for source, target, mode in compose.binds(service, folder)
-        if not target.startswith(_JOB)
+        for source, target, mode in _declared(service, folder)
+        if shared or not _ours(source)
     ]
     return request
+
+
+def _declared(service: compose.Service, folder: Path) -> list[tuple[str, str, str]]:
+    return [bind for bind in compose.binds(service, folder) if not bind[1].startswith(_JOB)]
+
+
+def _ours(source: str) -> bool:
+    return REPOSITORY in Path(source).parents
 
 
 def _user(service: compose.Service) -> tuple[int, int]:

@@ -43,13 +43,19 @@ def service_of(
     return services[stage], path.parent
 
 
-def variables_of(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
-    """What fills compose files and build arguments: the environment, and what is known here."""
+def variables_of(
+    options: Options, environ: Mapping[str, str], host: hosts.Host | None = None
+) -> dict[str, str]:
+    """What fills compose files and build arguments: the environment, and what is known here.
+
+    Args:
+        host: Where containers run, once it is to be asked; None while only a plan is made.
+    """
     found = dict(environ)
     if os.getuid() != 0:
         # Results belong to who asked for them. A run as root keeps the image's own user.
         found.setdefault("CASCADEPORT_USER", f"{os.getuid()}:{os.getgid()}")
-    found.update(ascend.variables(options, found))
+    found.update(ascend.variables(options, found, host))
     return found
 
 
@@ -79,8 +85,8 @@ class DockerEngine:
     def __init__(self, name: str, target: Target, options: Options) -> None:
         self._target = target
         self._options = options
-        self._variables = variables_of(options, os.environ)
         self._host = hosts.find(name, hosts.load(REPOSITORY / hosts.FILE))
+        self._variables = variables_of(options, os.environ, self._host)
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
         self.run_id = f"{name}-{stamp}-{os.getpid()}"
         self._client: docker.DockerClient | None = None
