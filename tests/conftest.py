@@ -36,6 +36,15 @@ def py37() -> Path:
     return python
 
 
+@pytest.fixture(scope="session")
+def export_python() -> Path:
+    """The export environment's Python 3.7; CASCADEPORT_EXPORT_ENV names one that lies elsewhere."""
+    folder = Path(os.environ.get("CASCADEPORT_EXPORT_ENV") or REPOSITORY / ".venv-export")
+    if not (folder / "ready").exists():
+        pytest.skip("there is no finished .venv-export; make export-env makes it")
+    return folder / "bin" / "python"
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -26,11 +26,8 @@ Run = Callable[..., tuple[int, list[dict[str, Any]]]]
 
 
 @pytest.fixture(scope="module")
-def python(repository: Path) -> Path:
-    found = repository / ".venv-export" / "bin" / "python"
-    if not found.exists():
-        pytest.skip("there is no .venv-export; docs/export.md says how to make it")
-    return found
+def python(export_python: Path) -> Path:
+    return export_python
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -154,16 +155,54 @@ def test_an_environment_that_stands_is_kept(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pyvenv.cfg", "ready"]
 
 
-# The self-check
-
-
 @pytest.fixture
-def export_python(repository: Path) -> Path:
-    """The environment's interpreter; CASCADEPORT_EXPORT_ENV names one that lies elsewhere."""
-    folder = Path(os.environ.get("CASCADEPORT_EXPORT_ENV", repository / ".venv-export"))
-    if not (folder / "ready").exists():
-        pytest.skip("there is no finished .venv-export; make export-env makes it")
-    return folder / "bin" / "python"
+def checkout(repository: Path, build_env: Path, tmp_path: Path) -> Path:
+    """A checkout of its own that holds build-env, the locks and two wheels, of no use."""
+    copy = tmp_path / "checkout" / "images" / "export"
+    copy.mkdir(parents=True)
+    for path in (build_env, *(build_env.parent / f"{name}.lock" for name in LOCKS)):
+        shutil.copy(path, copy)
+    wheels = tmp_path / "checkout" / "build" / "wheels" / "export"
+    wheels.mkdir(parents=True)
+    for name in ("mmcv_full-1.2.4", "mmpycocotools-12.0.3"):
+        (wheels / f"{name}-cp37-cp37m-linux_x86_64.whl").touch()
+    return tmp_path / "checkout"
+
+
+def test_an_environment_that_cannot_be_made_leaves_nothing(
+    checkout: Path, tmp_path: Path, python37: Path
+) -> None:
+    old = tmp_path / "environment"
+    old.mkdir()
+    (old / "pyvenv.cfg").touch()  # as `kill -9` leaves it: no stamp
+    said = fails(
+        checkout / "images/export/build-env", python37, old, PIP_NO_INDEX="1", PIP_FIND_LINKS=""
+    )
+    assert "requirements-tools.lock cannot be installed" in said
+    assert not old.exists()
+    assert len(list((checkout / "build/wheels/export").iterdir())) == 2
+
+
+def test_ctrl_c_leaves_nothing(checkout: Path, tmp_path: Path, python37: Path) -> None:
+    new = tmp_path / "environment"
+    process = subprocess.Popen(
+        [checkout / "images/export/build-env", python37, new],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert "tools" in process.stdout.readline()  # the environment is made, pip has begun
+    assert (new / "bin" / "python").exists()
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130
+    assert not new.exists()
+    assert len(list((checkout / "build/wheels/export").iterdir())) == 2
+
+
+# The self-check
 
 
 def self_check(python: Path, folder: Path) -> tuple[int, str]:
