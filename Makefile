@@ -10,6 +10,7 @@ OPTIONS = $(if $(TARGET),--target $(TARGET)) $(if $(MODEL),--model "$(MODEL)") \
   $(if $(DATA),--data "$(DATA)") $(if $(PICTURES),--pictures "$(PICTURES)") \
   $(if $(ANNOTATIONS),--annotations "$(ANNOTATIONS)") \
   $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(LIMIT),--limit $(LIMIT)) \
+  $(if $(RANDOM_WEIGHTS),--random-weights $(RANDOM_WEIGHTS)) \
   $(if $(PROPOSALS),--proposals $(PROPOSALS)) $(if $(NMS_LEVELS),--nms-levels $(NMS_LEVELS)) \
   $(if $(NMS_PRECISION),--nms-precision $(NMS_PRECISION)) \
   $(if $(PRECISION),--precision $(PRECISION)) \

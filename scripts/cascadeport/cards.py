@@ -141,15 +141,58 @@ class _Card(Strict):
 class Card(_Card):
     """A validated model card.
 
-    `name` is the file's stem, `folder` the folder that relative paths in it start from.
+    Args:
+        name: How folders and results name the model: the file's stem, and the seed of random
+            weights.
+        stem: The file's stem.
+        folder: Where relative paths in it start from.
+        seed: Of random weights; None: the card's own.
     """
 
     name: str
+    stem: str
     folder: Path
+    seed: int | None = None
 
     def file(self, path: str) -> Path:
         """The absolute path of a file that the card names."""
         return (self.folder / path).resolve()
+
+    def to_be_exported(self) -> Card:
+        """The card without its graph, so that the graph comes from the checkpoint.
+
+        Raises:
+            CascadeportError: The card does not say how that is done.
+        """
+        if self.checkpoint is None or self.checkpoint.config is None:
+            raise CascadeportError(
+                f"The card '{self.name}' does not say how its checkpoint is exported.",
+                where="checkpoint.config",
+                next="Name a configuration in images/export/configs/ there, or leave CHECKPOINT= "
+                "and RANDOM_WEIGHTS= out.",
+            )
+        return self.model_copy(update={"graph": None})
+
+    def with_random_weights(self, seed: int) -> Card:
+        """The card of the same network with random weights: a model of its own.
+
+        What was published of the trained one is not true of it.
+
+        Raises:
+            CascadeportError: The card does not say how the network is exported.
+        """
+        card = self.to_be_exported()
+        assert card.checkpoint is not None
+        drawn = {"path": None, "urls": (), "sha256": None, "sha256_prefix": None}
+        return card.model_copy(
+            update={
+                "name": f"{self.stem}-random{seed}",
+                "title": f"{self.title}, random weights, seed {seed}",
+                "checkpoint": card.checkpoint.model_copy(update=drawn),
+                "reference": None,
+                "seed": seed,
+            }
+        )
 
     @property
     def model_digest(self) -> str:
@@ -213,7 +256,10 @@ def load(path: Path) -> Card:
             )
     card = validate(_Card, values, where=str(path), what="model card")
     result = Card(
-        **{key: getattr(card, key) for key in _Card.model_fields}, name=path.stem, folder=folder
+        **{key: getattr(card, key) for key in _Card.model_fields},
+        name=path.stem,
+        stem=path.stem,
+        folder=folder,
     )
     _check_files(result, path)
     return result

@@ -124,6 +124,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--pictures", help="the folder of pictures below the data folder (val2017)")
     add("--annotations", help="below the data folder (annotations/instances_val2017.json)")
     add("--checkpoint", type=Path, help="your own copy of the card's checkpoint")
+    add(
+        "--random-weights",
+        type=int,
+        metavar="SEED",
+        help="export random weights instead of a checkpoint, for work on speed and parity",
+    )
     add("--limit", type=int, metavar="N", help="use only the first N pictures")
     add("--keep-going", action="store_true", help="list pictures that cannot be read, go on")
     add("--engine", choices=("local", "docker"), help="where commands run (the target's own)")

@@ -63,13 +63,14 @@ def published(made: Plan, options: Options) -> list[Published]:
         )
     for name, target in targets.load(options.targets).items():
         figures = target.published
-        if figures is not None and figures.model == card.name:
+        if figures is not None and figures.model == card.stem:
             rows.append(
                 Published(
                     target=name,
                     title=f"{target.title}, published",
                     source=figures.source,
-                    map=figures.map,
+                    # A speed can be held against that of random weights, an accuracy cannot.
+                    map=figures.map if card.seed is None else None,
                     chip_ips=figures.chip_ips,
                     device_ips=figures.device_ips,
                     comparable=whole,

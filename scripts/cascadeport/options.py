@@ -19,6 +19,7 @@ class Options:
         pictures: The folder of pictures below a data folder.
         annotations: The annotation file below a data folder.
         checkpoint: The user's own copy of the card's checkpoint.
+        random_weights: Export random weights of this seed instead of a checkpoint.
         limit: Use only the first N pictures.
         keep_going: Count and list pictures that cannot be read instead of stopping.
         engine: "local" or "docker"; None: the target's default.
@@ -40,6 +41,7 @@ class Options:
     pictures: str | None = None
     annotations: str | None = None
     checkpoint: Path | None = None
+    random_weights: int | None = None
     limit: int | None = None
     keep_going: bool = False
     engine: str | None = None

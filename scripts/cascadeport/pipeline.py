@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 
 from cascadeport import comparing, doctor, results, store, targets
+from cascadeport.cards import Card
 from cascadeport.errors import CascadeportError
 from cascadeport.execute import execute
 from cascadeport.options import Options
 from cascadeport.plan import Plan, plan
 from cascadeport.progress import Reporter
 from cascadeport.results import Result
-from cascadeport.stages import graph
+from cascadeport.stages import export, graph
 from cascadeport.stages.evaluate import EVALUATION
 
 INVALID = 4
@@ -25,6 +26,7 @@ def run(options: Options, reporter: Reporter) -> int:
         if finding.status == "warn":
             reporter.note(f"{finding.check}: {finding.finding} {finding.remedy}")
     made = plan(options)
+    export.require(made)
     try:
         execute(made, options, reporter)
         with store.locked(made.folder, wait=True):
@@ -74,9 +76,9 @@ def collate(made: Plan, options: Options) -> Result:
             root=str(dataset.root),
             annotations=str(dataset.annotations_path),
         ),
-        model_digest=card.model_digest,
+        model_digest=made.model_digest,
         dataset_digest=dataset.digest,
-        semantics=graph.changes(made.stages),
+        semantics=[*_drawn(card), *graph.changes(made.stages)],
         evaluation=evaluation.read(evaluate.folder / EVALUATION),
         run=results.load_run(infer.folder / "run.json"),
         files={"geometry": "infer/geometry.jsonl", "log": "infer/infer.log"},
@@ -84,3 +86,13 @@ def collate(made: Plan, options: Options) -> Result:
     with store.explained(made.results):
         results.write(result, made.results)
     return result
+
+
+def _drawn(card: Card) -> list[str]:
+    """What a result of random weights has to say."""
+    if card.seed is None:
+        return []
+    return [
+        f"random weights, seed {card.seed}: speed and parity count; the accuracy means nothing and "
+        "is not comparable with the published one"
+    ]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cascadeport.execute import Run
     from cascadeport.stages.data import Source
 
+_SEEDS = 1 << 31
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -102,8 +104,19 @@ class Plan:
     @property
     def title(self) -> str:
         """How tables name the result."""
-        chosen = self.semantics.name
-        return f"{self.target.title} ({chosen})" if chosen else self.target.title
+        seed = self.card.seed
+        drawn = "" if seed is None else f"random weights, seed {seed}"
+        told = ", ".join(filter(None, (self.semantics.name, drawn)))
+        return f"{self.target.title} ({told})" if told else self.target.title
+
+    @property
+    def model_digest(self) -> str:
+        """The digest of what was trained; of random weights, of what they are drawn from."""
+        from cascadeport.stages import export
+
+        if self.card.seed is None:
+            return self.card.model_digest
+        return export.drawn_digest(self.stage("export"))
 
     def stage(self, name: str) -> Stage:
         """The stage of a name."""
@@ -133,6 +146,29 @@ def chosen(options: Options, target: Target) -> targets.Semantics:
     return targets.Semantics(**asked)
 
 
+def asked_for(card: cards.Card, options: Options) -> cards.Card:
+    """The card, with the weights that the user asked for.
+
+    Raises:
+        CascadeportError: Two kinds of weights, a seed without a meaning, or a card that cannot be
+            exported.
+    """
+    seed = options.random_weights
+    if seed is None:
+        return card if options.checkpoint is None else card.to_be_exported()
+    if options.checkpoint is not None:
+        raise CascadeportError(
+            "CHECKPOINT and RANDOM_WEIGHTS exclude each other.",
+            where=f"CHECKPOINT={options.checkpoint} RANDOM_WEIGHTS={seed}",
+            next="Leave one of them out.",
+        )
+    if not 0 <= seed < _SEEDS:
+        raise CascadeportError(
+            "RANDOM_WEIGHTS takes a seed: 0 or a number above.", where=f"RANDOM_WEIGHTS={seed}"
+        )
+    return card.with_random_weights(seed)
+
+
 def plan(options: Options) -> Plan:
     """Computes the plan. Reads files; starts nothing and writes nothing.
 
@@ -152,6 +188,7 @@ def plan(options: Options) -> Plan:
     target = targets.find(options.target, targets.load(options.targets))
     semantics = chosen(options, target)
     card = cards.load(cards.find(options.model or target.model, options.models))
+    card = asked_for(card, options)
     engine = options.engine or target.engine
     runtime = choose.identity(engine, "infer", target, options)
 

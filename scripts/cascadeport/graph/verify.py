@@ -76,6 +76,18 @@ class Verification:
     pictures: list[Comparison]
     runtime: str = field(default=f"onnxruntime {onnxruntime.__version__}")
 
+    @property
+    def summary(self) -> str:
+        """What was compared, and how large the differences are, in a line."""
+        others = [each for each in self.pictures if not each.traced]
+        empty = sum(each.expected == 0 for each in others)
+        box = max((each.box_error or 0.0 for each in self.pictures), default=0.0)
+        score = max((each.score_error or 0.0 for each in self.pictures), default=0.0)
+        return (
+            f"{len(others)} pictures besides the traced one, {empty} of them without detections: "
+            f"boxes within {box:.1g} px of PyTorch's, scores within {score:.1g}"
+        )
+
     def write(self, path: Path) -> None:
         """Writes the report as JSON."""
         path.write_text(json.dumps({"format": 1, **asdict(self)}, indent=2) + "\n")
@@ -87,8 +99,8 @@ class Verification:
                 "The lowered graph does not detect what PyTorch detects.",
                 where=self.model,
                 faults=self.problems,
-                next="Do not use this graph. Export again; if it stays, report config and "
-                "verification.json.",
+                next="Do not use this graph. Export again; if it stays, run with --keep-failed and "
+                "report the config and verification.json.",
             )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,18 +17,41 @@ from cascadeport.errors import CascadeportError
 from cascadeport.options import REPOSITORY, Options
 from cascadeport.plan import Stage
 from cascadeport.stages.data import Source
+from cascadeport.suggest import suggest
 from cascadeport.targets import Target
 
 if TYPE_CHECKING:
     from cascadeport.execute import Run
+    from cascadeport.plan import Plan
 
 NEUTRAL = "neutral.onnx"
 EXPORTER = REPOSITORY / "images" / "export"
 ENVIRONMENT = REPOSITORY / ".venv-export"
+# The variable that names an environment elsewhere.
+ELSEWHERE = "CASCADEPORT_EXPORT_ENV"
+# Every stride of ResNet and FPN up to P5 divides this; the exporter says the same, later.
+_MULTIPLE = 32
 # One picture is traced, three others prove that the graph holds on them too.
 _PICTURES = 4
 # The R101 takes minutes per picture on a slow machine before it says anything.
 _SILENCE_S = 1800.0
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the weights come from: a file, or a seed.
+
+    Args:
+        known: What the stage's key says of them.
+        path: The checkpoint, once the stages before are done; None: random weights.
+        sha256: Its digest or the first digits of it, where one is known.
+        seed: Of random weights.
+    """
+
+    known: Mapping[str, str]
+    path: Path | None = None
+    sha256: str = ""
+    seed: int | None = None
 
 
 def stages(
@@ -38,21 +62,41 @@ def stages(
     source: Source,
     options: Options,
 ) -> tuple[Stage, ...]:
-    """Plans fetch and export of a card's checkpoint."""
+    """Plans fetch and export of a card's checkpoint, or the export of random weights."""
     if checkpoint.config is None:
         raise CascadeportError(
             f"The card '{card.name}' does not say how its checkpoint is exported.",
             where="checkpoint.config",
             next="Name the configuration in images/export/configs/, or give a [graph].",
         )
-    folder = options.build / "models" / card.name
-    fetching = _fetch(card, checkpoint, folder / "checkpoint", options)
-    path = (fetching.folder / _file(checkpoint)) if fetching else _own(card, checkpoint, options)
-    known = fetching.key if fetching else digest.of_file(path)
     config = checkpoint.config
+    path = EXPORTER / "configs" / f"{config}.py"
+    if not path.is_file():
+        known = [file.stem for file in path.parent.glob("*.py")]
+        raise CascadeportError(
+            f"There is no configuration '{config}'; {suggest(config, known)}.",
+            where=f"card {card.name}: checkpoint.config",
+            next="It is the name of a file in images/export/configs/, without .py.",
+        )
+    _check_size(card)
+    folder = options.build / "models" / card.name
+    before: tuple[Stage, ...] = ()
+    if card.seed is not None:
+        # They are calibrated on the data set's first picture.
+        weights = Weights({"random_weights": str(card.seed), **source.digests}, seed=card.seed)
+    elif own := _own(card, checkpoint, options):
+        weights = own
+    else:
+        fetching = _fetch(card, checkpoint, folder / "checkpoint")
+        before = (fetching,)
+        weights = Weights(
+            {"checkpoint": fetching.key},
+            fetching.folder / _file(checkpoint),
+            _expected(checkpoint),
+        )
 
     def work(run: Run, out: Path) -> None:
-        _export(run, out, config, path, checkpoint, card, source)
+        _export(run, out, config, weights, card, source)
 
     exporting = Stage(
         name="export",
@@ -65,13 +109,31 @@ def stages(
             "runtime": dict(_place(engine, target, options)),
         },
         inputs={
-            "checkpoint": known,
+            **weights.known,
             "exporter": digest.of_sources(EXPORTER / "exporter"),
-            "config": digest.of_file(EXPORTER / "configs" / f"{config}.py"),
+            "config": digest.of_file(path),
         },
         work=work,
     )
-    return (fetching, exporting) if fetching else (exporting,)
+    return (*before, exporting)
+
+
+def _check_size(card: Card) -> None:
+    side = card.input.size
+    if side % _MULTIPLE:
+        near = max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE)
+        raise CascadeportError(
+            f"The network's picture of {side} x {side} cannot be halved five times: each side "
+            f"must be a multiple of {_MULTIPLE}.",
+            where=f"card {card.name}: input.size",
+            next=f"The nearest is {near}.",
+        )
+
+
+def drawn_digest(exporting: Stage) -> str:
+    """The digest of random weights: of the seed and of everything else that they depend on."""
+    parameters = {key: value for key, value in exporting.parameters.items() if key != "runtime"}
+    return digest.of_value([dict(exporting.inputs), parameters])
 
 
 def _file(checkpoint: Checkpoint) -> str:
@@ -82,24 +144,33 @@ def _expected(checkpoint: Checkpoint) -> str:
     return checkpoint.sha256 or checkpoint.sha256_prefix or ""
 
 
-def _own(card: Card, checkpoint: Checkpoint, options: Options) -> Path:
-    """The user's own copy, or the file beside the card."""
-    if options.checkpoint is not None:
-        return options.checkpoint.expanduser().resolve()
-    assert checkpoint.path is not None
-    return card.file(checkpoint.path)
+def _own(card: Card, checkpoint: Checkpoint, options: Options) -> Weights | None:
+    """The user's own copy, or the file beside the card; None: it is to be fetched.
 
-
-def _fetch(card: Card, checkpoint: Checkpoint, folder: Path, options: Options) -> Stage | None:
+    It is checked where it lies: a wrong file is an error before anything starts.
+    """
     from cascadeport import fetch
 
-    if options.checkpoint is None and checkpoint.path is not None:
-        return None
-    source = fetch.Source(card.name, checkpoint.urls, _expected(checkpoint), checkpoint.size_bytes)
+    expected = _expected(checkpoint)
     if options.checkpoint is not None:
-        # Checked where it lies; a wrong file is an error before anything starts.
-        fetch.check(options.checkpoint.expanduser(), source)
+        path = options.checkpoint.expanduser().resolve()
+    elif checkpoint.path is None:
         return None
+    else:
+        path = card.file(checkpoint.path)
+        if checkpoint.urls and not path.is_file():
+            return None
+        if not expected:
+            # A card's author can leave out the digest of a file that he hands on with it.
+            return Weights({"checkpoint": digest.of_file(path)}, path)
+    source = fetch.Source(card.name, (str(path),), expected, checkpoint.size_bytes)
+    return Weights({"checkpoint": fetch.check(path, source).sha256}, path, expected)
+
+
+def _fetch(card: Card, checkpoint: Checkpoint, folder: Path) -> Stage:
+    from cascadeport import fetch
+
+    source = fetch.Source(card.name, checkpoint.urls, _expected(checkpoint), checkpoint.size_bytes)
     name = _file(checkpoint)
 
     def work(run: Run, out: Path) -> None:
@@ -127,48 +198,60 @@ def _place(engine: str, target: Target, options: Options) -> dict[str, str]:
     return dict(choose.identity("docker", "export", target, options))
 
 
+def require(made: Plan) -> None:
+    """Tells that the export's environment is missing before anything has been fetched for it.
+
+    Raises:
+        CascadeportError: The plan exports on this machine, and there is no environment.
+    """
+    if any(stage.name == "export" and not stage.standing.current for stage in made.stages):
+        _python(made.engine)
+
+
 def _python(engine: str) -> str:
     if engine != "local":
         return "python3"
-    python = ENVIRONMENT / "bin" / "python"
-    if not python.exists():
+    folder = Path(os.environ.get(ELSEWHERE) or ENVIRONMENT)
+    # build-env leaves this stamp last: an environment without it is not whole.
+    if not (folder / "ready").exists():
         raise CascadeportError(
             "The export needs Python 3.7 with torch 1.7, which is not installed.",
-            where=str(ENVIRONMENT),
-            next="Make it once with `make export-env PYTHON37=python3.7`, or set ENGINE=docker.",
+            where=str(folder),
+            next="Make it once with `make export-env PYTHON37=python3.7`, name one that lies "
+            f"elsewhere ({ELSEWHERE}=FOLDER), or set ENGINE=docker.",
         )
-    return str(python)
+    return str(folder / "bin" / "python")
 
 
-def _export(
-    run: Run,
-    out: Path,
-    config: str,
-    path: Path,
-    checkpoint: Checkpoint,
-    card: Card,
-    source: Source,
-) -> None:
-    dataset = source.load(run.options)
+def _export(run: Run, out: Path, config: str, weights: Weights, card: Card, source: Source) -> None:
+    limit = run.options.limit
+    # A pass over fewer pictures than a verification needs is no reason to verify less.
+    dataset = source.load(replace(run.options, limit=limit and max(limit, _PICTURES)))
     engine = run.engine
-    weights = Mount(path, f"/checkpoint/{path.name}")
     pictures = Mount(dataset.pictures_dir.resolve(), "/data")
     code = Mount(EXPORTER, "/opt/cascadeport/export")
     product = Mount(out.resolve(), "/out", writable=True)
+    mounts = [pictures, code, product]
+    if weights.path is None:
+        chosen = ["--random-weights", str(weights.seed)]
+    else:
+        given = Mount(weights.path, f"/checkpoint/{weights.path.name}")
+        mounts.append(given)
+        chosen = ["--checkpoint", engine.path(given)]
+        chosen += ["--sha256", weights.sha256] if weights.sha256 else []
     inside = engine.path(code)
     files = [f"{engine.path(pictures)}/{item.file}" for item in various(dataset.items)]
     size = str(card.input.size)
     argv = [
         *(_python(run.plan.engine), "-m", "exporter"),
-        *("--config", f"{inside}/configs/{config}.py"),
-        *("--checkpoint", engine.path(weights), "--sha256", _expected(checkpoint)),
+        *("--config", f"{inside}/configs/{config}.py", *chosen),
         *("--shape", size, size, "--padding", card.input.padding),
         *("--out", engine.path(product), "--pictures", *files),
     ]
     task = Task(
         stage="export",
         argv=argv,
-        mounts=(weights, pictures, code, product),
+        mounts=mounts,
         env={"PYTHONPATH": inside},
         log=out / "export.log",
         deadline_s=_SILENCE_S,
@@ -185,7 +268,7 @@ def various(items: Sequence[Item]) -> list[Item]:
     if len(items) < _PICTURES:
         raise CascadeportError(
             f"The export is verified on {_PICTURES} pictures; the data set has {len(items)}.",
-            next="Use a larger data set, or a larger LIMIT.",
+            next="Use a larger data set.",
         )
     first: dict[int, Item] = {}
     for item in items:

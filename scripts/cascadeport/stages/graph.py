@@ -111,6 +111,8 @@ def _lower(
     exported: Path | None,
 ) -> Stage:
     """`exported` is the folder with PyTorch's own detections, which the graph is verified by."""
+    parts = (lowering, semantics.name)
+    place = options.build / "models" / card.name / "-".join(filter(None, parts))
 
     def work(run: Run, folder: Path) -> None:
         from cascadeport import graph
@@ -131,13 +133,13 @@ def _lower(
         (folder / LOWERING).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         if exported is not None:
             as_it_is = lowering == _host_lowering() and not done.changes
-            _verify(path, folder, exported, folder / NETWORK if as_it_is else None)
+            told = _verify(path, folder, exported, folder / NETWORK if as_it_is else None)
+            run.reporter.line("verified", f"{told}; {place / VERIFICATION}")
 
-    parts = (lowering, semantics.name)
     return Stage(
         name="lower",
         title=f"lower {card.name} for {lowering}",
-        folder=options.build / "models" / card.name / "-".join(filter(None, parts)),
+        folder=place,
         parameters={
             "lowering": lowering,
             "semantics": semantics.model_dump(),
@@ -153,12 +155,15 @@ def _lower(
     )
 
 
-def _verify(neutral: Path, folder: Path, exported: Path, network: Path | None) -> None:
+def _verify(neutral: Path, folder: Path, exported: Path, network: Path | None) -> str:
     """Holds the exported graph against PyTorch's own detections, and leaves the report.
 
     Args:
         network: The lowered graph. None: it runs on a chip only, or its meaning was changed and
             it is not meant to detect what PyTorch does; then the export itself is verified.
+
+    Returns:
+        What was compared, in a line.
     """
     from cascadeport import graph
 
@@ -171,6 +176,7 @@ def _verify(neutral: Path, folder: Path, exported: Path, network: Path | None) -
         scratch.unlink(missing_ok=True)
     verification.write(folder / VERIFICATION)
     verification.demand()
+    return verification.summary
 
 
 def _flag(value: str | None, yes: str) -> bool | None:
