@@ -263,3 +263,18 @@ def test_findings_for_people_and_programs() -> None:
     told = json.loads(as_json(findings))
     assert told["healthy"] is False
     assert told["findings"][1]["remedy"] == "Buy one."
+
+
+def test_whoever_is_busy_is_told_by_both_kinds_of_device(tools: Path) -> None:
+    from cascadeport import doctor
+
+    tool(tools, "npu-smi", NPU_SMI_23)
+    (sentence,) = doctor.busy("310P3", target("310P3"), Options(target="310P3"))
+    assert "1333928" in sentence
+    assert doctor.busy("310P3", target("310P3"), Options(target="310P3", simulate=True)) == []
+    tool(tools, "npu-smi", NPU_SMI_22)
+    assert doctor.busy("310P3", target("310P3"), Options(target="310P3")) == []
+    tool(tools, "nvidia-smi", GPUS.replace("0, 15360, 0", "0, 15360, 88"))
+    (sentence,) = doctor.busy("T4", target("T4"), Options(target="T4"))
+    assert "GPU 0 is 88 % busy" in sentence
+    assert doctor.busy("cpu", target("cpu"), Options()) == []

@@ -13,7 +13,7 @@ from cascadeport.errors import CascadeportError
 from cascadeport.options import Options
 from cascadeport.targets import Target
 
-__all__ = ["Finding", "as_json", "as_text", "healthy", "require", "run_checks"]
+__all__ = ["Finding", "as_json", "as_text", "busy", "healthy", "require", "run_checks"]
 
 # Devices come before the engine: what is missing there decides whether the rest matters.
 SURROUNDINGS: tuple[Check, ...] = (
@@ -39,6 +39,12 @@ def run_checks(name: str, target: Target, options: Options) -> list[Finding]:
 def _run(checks: tuple[Check, ...], name: str, target: Target, options: Options) -> list[Finding]:
     context = Context.of(name, target, options)
     return [check.run(context) for check in checks if check.concerns(context)]
+
+
+def busy(name: str, target: Target, options: Options) -> list[str]:
+    """Who else uses the target's device at this moment, a sentence each; empty when nobody does."""
+    found = _run((*npu.CHECKS, *nvidia.CHECKS), name, target, options)
+    return [one.finding for one in found if one.check == "idle" and one.status != "ok"]
 
 
 def require(name: str, target: Target, options: Options) -> list[Finding]:

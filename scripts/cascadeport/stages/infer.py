@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascadeport import jobs
+from cascadeport import doctor, jobs
 from cascadeport.cards import Card
 from cascadeport.engines import Mount, Task
 from cascadeport.errors import CascadeportError
@@ -98,6 +98,10 @@ def _infer(
     )
     (folder / "job.json").write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
     inside = run.engine.path(out)
+    # Asked now: building an image and converting a graph may have taken an hour.
+    busy = doctor.busy(run.plan.target_name, run.plan.target, run.options)
+    for sentence in busy:
+        run.reporter.note(f"{sentence} The result will be INVALID.")
     run.engine.run(
         Task(
             stage="infer",
@@ -117,6 +121,7 @@ def _infer(
     # Where it ran is the engine's to say: host, engine, and the image by its id.
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     record["engine"] = dict(run.engine.identity())
+    record["problems"] += [f"not alone on the device: {sentence}" for sentence in busy]
     (folder / "run.json").write_text(
         json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )

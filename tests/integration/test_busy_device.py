@@ -1,0 +1,37 @@
+"""A run that was not alone on its device is INVALID in the table, and says why."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from cascadeport import doctor, pipeline
+from cascadeport.options import Options
+from cascadeport.progress import Reporter
+
+from tests.helpers import small_world
+
+
+def test_a_busy_device_makes_the_result_invalid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "Others use the device: somebody (4711)."
+    monkeypatch.setattr(doctor, "busy", lambda name, target, options: [told])
+    small_world.card(tmp_path)
+    small_world.dataset(tmp_path / "data")
+    options = Options(
+        model=str(tmp_path / "small.toml"),
+        data=str(tmp_path / "data"),
+        build=tmp_path / "build",
+        results=tmp_path / "results",
+        repeats=1,
+    )
+    stream = io.StringIO()
+    assert pipeline.run(options, Reporter(stream)) == pipeline.INVALID
+    assert "somebody (4711). The result will be INVALID." in stream.getvalue()
+    comparison = tmp_path / "results" / "small-data" / "comparison.json"
+    row = json.loads(comparison.read_text())["rows"][0]
+    assert row["status"] == "invalid"
+    assert row["reason"] == "not alone on the device: Others use the device: somebody (4711)"
