@@ -114,6 +114,7 @@ class _Card(Strict):
     graph: Graph | None = None
     checkpoint: Checkpoint | None = None
     reference: Reference | None = None
+    data: str | None = None
 
     @field_validator("classes")
     @classmethod

@@ -74,3 +74,20 @@ def test_a_right_one_is_taken(tmp_path: Path) -> None:
         datasets.PICTURES,
         datasets.ANNOTATIONS,
     )
+
+
+def test_a_model_that_is_asked_for_brings_its_own_data() -> None:
+    """`SIMULATE=1 MODEL=demo make all TARGET=310P3` is not the demo on COCO."""
+    from cascadeport import targets
+    from cascadeport.options import Options
+    from cascadeport.stages import data
+
+    known = targets.load(Options().targets)
+
+    def wanted(target: str, **options: str) -> str:
+        return data.wanted(Options(target=target, **options), known[target])
+
+    assert wanted("310P3") == wanted("T4") == "coco"
+    assert wanted("cpu") == wanted("310P3", model="demo") == "demo"
+    assert wanted("cpu", model="cascade_r101_dcn") == "coco"
+    assert wanted("310P3", model="demo", data="/mine") == "/mine"

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from cascadeport import datasets
 from cascadeport.doctor.findings import Check, Context, Finding
+from cascadeport.stages import data
 
 
 def _data(context: Context) -> Finding:
     options = context.options
-    wanted = options.data or context.target.data
+    wanted = data.wanted(options, context.target)
     if "/" not in wanted and (options.models / "data" / f"{wanted}.toml").is_file():
         return Finding("data", "ok", f"{wanted} is brought by the plan.")
     dataset = datasets.load(

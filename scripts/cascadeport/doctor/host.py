@@ -8,6 +8,7 @@ import shutil
 import sys
 
 from cascadeport.doctor.findings import Check, Context, Finding, existing_parent
+from cascadeport.stages import data
 
 _OLDEST = (3, 10)
 # What a plan writes at most, from its parts' sizes: pictures and annotations (COCO 1.1 GB, twice
@@ -30,7 +31,7 @@ def _python(context: Context) -> Finding:
 
 
 def _disk(context: Context) -> Finding:
-    needed = _NEEDED_GB.get(context.options.data or context.target.data, _LEAST_GB)
+    needed = _NEEDED_GB.get(data.wanted(context.options, context.target), _LEAST_GB)
     worst = Finding("disk", "ok", "")
     seen = []
     for folder in (context.options.build, context.options.results):

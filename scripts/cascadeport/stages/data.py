@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascadeport import datasets, digest
+from cascadeport import cards, datasets, digest
 from cascadeport.errors import CascadeportError
 from cascadeport.options import Options
 from cascadeport.plan import Stage
@@ -50,22 +50,35 @@ class Source:
         )
 
 
+def wanted(options: Options, target: Target) -> str:
+    """The data set of a run: the user's, else that of the model asked for, else the target's.
+
+    Raises:
+        CascadeportError: The model asked for has no card, or one with faults.
+    """
+    if options.data:
+        return options.data
+    if options.model:
+        return cards.load(cards.find(options.model, options.models)).data or target.data
+    return target.data
+
+
 def source(options: Options, target: Target) -> Source:
     """Finds the data set that the user asked for: a name in models/data/, or a folder.
 
     Raises:
         CascadeportError: There is no such data set, or it has faults.
     """
-    wanted = options.data or target.data
-    described = options.models / "data" / f"{wanted}.toml"
-    if "/" not in wanted and described.is_file():
-        return _described(wanted, described, options)
-    root = Path(wanted).expanduser()
+    name = wanted(options, target)
+    described = options.models / "data" / f"{name}.toml"
+    if "/" not in name and described.is_file():
+        return _described(name, described, options)
+    root = Path(name).expanduser()
     if not root.is_dir():
         known = [path.stem for path in (options.models / "data").glob("*.toml")]
         raise CascadeportError(
-            f"There is no data set named '{wanted}' and no folder of that path; "
-            f"{suggest(wanted, known)}.",
+            f"There is no data set named '{name}' and no folder of that path; "
+            f"{suggest(name, known)}.",
             next="DATA= takes a name, or a folder in COCO layout.",
         )
     pictures = options.pictures or datasets.PICTURES
