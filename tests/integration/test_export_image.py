@@ -14,11 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cascadeport.engines import images
+from cascadeport.engines import compose, images
+from cascadeport.engines.wheels import FOLDER, fetch
+from cascadeport.graph.verify import compare
 from cascadeport.scenes import generate
 
 from tests.helpers import docker_engine, stand_in_base
 from tests.helpers.docker_engine import PrivateEngine
+from tests.helpers.export_world import World
 
 LOCKS = ("requirements-tools", "requirements", "requirements-source")
 GUIDE = {
@@ -247,6 +250,23 @@ def test_the_self_check_finds_what_is_wrong(
 # The image
 
 
+def test_its_bases_have_names_of_their_own(repository: Path) -> None:
+    """A run builds this image beside the target's, which stands on another Python."""
+    folder = repository / "compose"
+
+    def bases(**variables: str) -> dict[str, str]:
+        service = compose.load(folder / "export.yaml", variables)["export"]
+        assert service.build is not None
+        found = images.recipe(service.image, service.build, folder, variables).arguments
+        return {name: found[name] for name in ("BUILD_IMAGE", "BASE_IMAGE")}
+
+    text = (repository / "images" / "export" / "Dockerfile").read_text()
+    declared = dict(re.findall(r"^ARG (\w+)=(python:.*)$", text, re.MULTILINE))
+    assert bases(BASE_IMAGE="python:3.11") == declared
+    given = bases(EXPORT_BUILD_IMAGE="mirror/a:1", EXPORT_BASE_IMAGE="mirror/b:1")
+    assert given == {"BUILD_IMAGE": "mirror/a:1", "BASE_IMAGE": "mirror/b:1"}
+
+
 @pytest.fixture(scope="module")
 def wheels(repository: Path) -> Path:
     """The wheelhouse that build-env leaves: the locks' files and the two compiled wheels."""
@@ -373,6 +393,54 @@ def test_the_image_exports_a_detector(engine: PrivateEngine, image: str, tmp_pat
     neutral = (out / "neutral.onnx").read_bytes()
     assert record["neutral"]["sha256"] == hashlib.sha256(neutral).hexdigest()
     assert record["environment"]["torch"].startswith("1.7.0")
+
+
+@pytest.fixture
+def behind_a_wall(
+    engine: PrivateEngine, repository: Path, wheels: Path, tmp_path: Path
+) -> dict[str, str]:
+    """What a user sets who has bases and wheels, and no network."""
+    reason = stand_in_base.missing("3.11")
+    if reason:
+        pytest.skip(reason)
+    base = "stand-in/python311"
+    tar = stand_in_base.build("3.11", tmp_path / "base.tar")
+    stand_in_base.load(shutil.which("docker") or "docker", engine.host, tar, base)
+    fetch("cpu", FOLDER / "cpu")
+    return {
+        "DOCKER_HOST": engine.host,
+        "BUILD_NETWORK": "none",
+        "BASE_IMAGE": base,
+        "EXPORT_BUILD_IMAGE": BASE,
+        "EXPORT_BASE_IMAGE": BASE,
+        "WHEELS": FOLDER.relative_to(repository).as_posix(),
+    }
+
+
+@pytest.mark.docker
+@pytest.mark.export
+def test_the_pipeline_exports_in_a_container(
+    behind_a_wall: dict[str, str], image: str, repository: Path, tmp_path: Path
+) -> None:
+    """From the checkpoint and from random weights; and what is wrong is said from inside."""
+    world = World(tmp_path, repository, tmp_path / "no environment", behind_a_wall)
+    card = world.card("contained", f'path = "{world.checkpoint}"\nconfig = "demo"')
+    docker = ("--engine", "docker")
+    said = world.passes("--model", card, *docker)
+    assert "export contained to the neutral graph" in said
+    world.passes("--model", "demo")
+    committed, found = world.detections("demo"), world.detections("contained")
+    assert sorted(found) == sorted(committed)
+    for picture, expected in committed.items():
+        assert compare(str(picture), False, expected, found[picture]).passed
+
+    world.passes("--model", "demo", "--random-weights", "1", *docker)
+    assert world.row("demo-random1")["status"] == "measured"
+
+    cut = tmp_path / "cut.pth"
+    cut.write_bytes(world.checkpoint.read_bytes()[:-1000])
+    card = world.card("cut", f'path = "{cut}"\nconfig = "demo"')
+    assert "truncated or no PyTorch checkpoint" in world.fails(3, "--model", card, *docker)
 
 
 @pytest.mark.docker
