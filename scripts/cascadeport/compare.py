@@ -63,6 +63,11 @@ class Comparison(BaseModel):
     dataset: dict[str, Any]
     rows: list[Row]
 
+    @property
+    def chips(self) -> bool:
+        """Whether some row tells one chip from the whole device: then that is a column."""
+        return any(row.chip_ips != row.device_ips for row in self.rows)
+
 
 @dataclass(frozen=True)
 class Published:
@@ -277,9 +282,9 @@ def as_markdown(comparison: Comparison) -> str:
     if dataset.get("images"):
         where += f", {dataset['images']} pictures"
     head = ["target", "status", "mAP", "mAP50", "mAP75", "Δ mAP, points", "pictures"]
-    head += ["chip img/s", "device img/s", "end-to-end img/s"]
+    head += ["chip img/s"] * comparison.chips + ["device img/s", "end-to-end img/s"]
     head += ["latency mean ms", "p50", "p90", "p99"]
-    rows = [_markdown_row(row) for row in comparison.rows]
+    rows = [_markdown_row(row, comparison.chips) for row in comparison.rows]
     widths = [
         max(3, *(_width(line[place]) for line in [head, *rows])) for place in range(len(head))
     ]
@@ -292,7 +297,7 @@ def as_markdown(comparison: Comparison) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _markdown_row(row: Row) -> list[str]:
+def _markdown_row(row: Row, chips: bool) -> list[str]:
     latency = row.latency_ms or Statistics(n=0)
     status = row.status.upper() if row.status == "invalid" else row.status
     return [
@@ -301,7 +306,8 @@ def _markdown_row(row: Row) -> list[str]:
         *(number(value, 3) for value in (row.map, row.map50, row.map75)),
         points(row.delta_map),
         number(row.images, 0),
-        *(number(value, 2) for value in (row.chip_ips, row.device_ips, row.end_to_end_ips)),
+        *[number(row.chip_ips, 2)] * chips,
+        *(number(value, 2) for value in (row.device_ips, row.end_to_end_ips)),
         *(number(getattr(latency, key), 2) for key in ("mean", "p50", "p90", "p99")),
     ]
 

@@ -106,7 +106,7 @@ class Plan:
         """How tables name the result."""
         seed = self.card.seed
         drawn = "" if seed is None else f"random weights, seed {seed}"
-        told = ", ".join(filter(None, (self.semantics.name, drawn)))
+        told = ", ".join(filter(None, (self.semantics.title, drawn)))
         return f"{self.target.title} ({told})" if told else self.target.title
 
     @property

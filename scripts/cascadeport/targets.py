@@ -55,6 +55,17 @@ class Semantics(Strict):
         ]
         return "-".join(part for part in parts if part)
 
+    @property
+    def title(self) -> str:
+        """What is said, for people; empty when nothing is."""
+        parts = [
+            f"{self.proposals} proposals" if self.proposals else "",
+            f"proposals {self.nms_levels} levels" if self.nms_levels else "",
+            f"NMS in {self.nms_precision}" if self.nms_precision else "",
+            self.precision or "",
+        ]
+        return ", ".join(part for part in parts if part)
+
 
 class Published(Strict):
     """Figures from elsewhere. They are shown as published, never as measured."""

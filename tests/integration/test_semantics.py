@@ -43,7 +43,10 @@ def test_chosen_semantics_stand_beside_the_targets_own(repository: Path, tmp_pat
     assert own["target"] == "cpu"
     assert own["semantics"] == faithful["semantics"] == []
     assert changed["target"] == "cpu-proposals20-levels-across-nms-float16"
-    assert changed["title"] == "CPU, onnxruntime (proposals20-levels-across-nms-float16)"
+    assert (
+        changed["title"]
+        == "CPU, onnxruntime (20 proposals, proposals across levels, NMS in float16)"
+    )
     assert [row["status"] for row in rows] == ["measured"] * 3
     told = " | ".join(changed["semantics"])
     assert "20 proposals instead of " in told

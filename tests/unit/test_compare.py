@@ -193,3 +193,14 @@ def test_the_markdown_is_aligned_and_says_everything(folder: Path) -> None:
 )
 def test_points(delta: float | None, text: str) -> None:
     assert compare.points(delta) == text
+
+
+def test_one_chip_of_many_is_a_column_where_there_are_many(folder: Path) -> None:
+    assert "chip img/s" not in compare.as_markdown(compared(folder))
+    card = Published("310", "310, published", "elsewhere", chip_ips=0.673411, device_ips=2.693644)
+    text = compare.as_markdown(compared(folder, card))
+    header, *_, published = [line for line in text.splitlines() if line.startswith("|")]
+    columns = [cell.strip() for cell in header.split("|")]
+    cells = [cell.strip() for cell in published.split("|")]
+    assert cells[columns.index("chip img/s")] == "0.67"
+    assert cells[columns.index("device img/s")] == "2.69"

@@ -35,6 +35,7 @@ def render(
         .render(
             comparison=comparison,
             rows=comparison.rows,
+            chips=comparison.chips,
             headline=view.headline(comparison),
             results=results,
             shown=shown,
