@@ -20,7 +20,7 @@ OPTIONS = $(if $(TARGET),--target $(TARGET)) $(if $(MODEL),--model "$(MODEL)") \
   $(if $(filter-out 0,$(KEEP_GOING)),--keep-going) \
   $(if $(filter-out 0,$(KEEP_FAILED)),--keep-failed) $(if $(filter-out 0,$(DEBUG)),--debug)
 
-.PHONY: help all plan doctor wheels compare test lint bench lock export-env clean
+.PHONY: help all plan doctor wheels pin compare test lint bench lock export-env clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets of this Makefile
@@ -37,6 +37,9 @@ doctor: $(VENV)/ready ## look at what TARGET= needs here, and what is missing
 
 wheels: $(VENV)/ready ## fetch what TARGET='s image is built from, for WHEELS=build/wheels
 	@$(VENV)/bin/python -m cascadeport.engines.wheels $(TARGET)
+
+pin: $(VENV)/ready ## write images/bases.lock: the digests of the base images, from their registries
+	@$(VENV)/bin/python -m cascadeport.engines.bases
 
 compare: $(VENV)/ready ## write the comparison of finished results again
 	@$(RUN) compare $(OPTIONS)

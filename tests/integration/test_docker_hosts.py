@@ -25,15 +25,9 @@ from cascadeport.options import Options
 from tests.helpers import docker_fixtures
 from tests.helpers.docker_engine import PrivateEngine
 from tests.helpers.docker_fixtures import Probe
+from tests.helpers.free_port import free_port
 
 pytestmark = pytest.mark.docker
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def certificates(folder: Path) -> Path:

@@ -10,7 +10,6 @@ import csv
 import hashlib
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,18 +25,12 @@ from cascadeport.options import REPOSITORY, Options
 
 from tests.helpers import docker_engine, docker_fixtures, real_world, stand_in_base
 from tests.helpers.docker_engine import PrivateEngine
+from tests.helpers.free_port import free_port
 
 pytestmark = pytest.mark.docker
 
 DEMO = ["--model", "demo", "--data", "demo", "--limit", "8"]
 _FETCHED: set[str] = set()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 PORT = free_port()

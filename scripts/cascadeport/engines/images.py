@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cascadeport import digest
-from cascadeport.engines import Event
+from cascadeport.engines import Event, bases
 from cascadeport.engines.compose import Build
 from cascadeport.errors import CascadeportError
 
@@ -90,14 +90,17 @@ def recipe(
         given |= {_WHEELS: house, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
     if variables.get("BUILD_PIP_CERT"):
         given["PIP_CERT"] = variables["BUILD_PIP_CERT"]
+    context = (folder / build.context).resolve()
+    lock = bases.read()
+    pinned = bases.pinned((context / build.dockerfile).read_text(encoding="utf-8"), lock)
     arguments = {}
     for key, value in build.args.items():
-        found = given.get(key) if value is None else value
+        found = given.get(key) or pinned.get(key) if value is None else value
         if found:
-            arguments[key] = found
+            arguments[key] = f"{found}@{lock[found]}" if found in lock else found
     return Recipe(
         name=name,
-        context=(folder / build.context).resolve(),
+        context=context,
         dockerfile=build.dockerfile,
         target=build.target,
         arguments=arguments,

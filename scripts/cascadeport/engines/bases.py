@@ -1,0 +1,115 @@
+"""images/bases.lock: the digests of the images that Dockerfiles start from.
+
+    make pin        resolves them where registries can be reached, and writes the lock
+
+A tag is whatever its owner last made of it. With the lock, builds name `tag@digest` and take the
+same bytes for ever, or nothing; without it they take the tag.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cascadeport.errors import CascadeportError
+from cascadeport.options import REPOSITORY
+
+if TYPE_CHECKING:
+    import docker
+
+IMAGES = REPOSITORY / "images"
+LOCK = IMAGES / "bases.lock"
+_DEFAULT = re.compile(r"^ARG (\w+_IMAGE)=(\S+)", re.MULTILINE)
+_LINE = re.compile(r"^(\S+) (sha256:[0-9a-f]{64})$")
+
+
+def defaults(dockerfile: str) -> dict[str, str]:
+    """The bases that a Dockerfile takes unless told otherwise, by the name of their argument."""
+    return {name: image.strip('"') for name, image in _DEFAULT.findall(dockerfile)}
+
+
+def read(path: Path = LOCK) -> dict[str, str]:
+    """The digests by the bases' names; empty without a lock.
+
+    Raises:
+        CascadeportError: A line is none of a lock.
+    """
+    if not path.exists():
+        return {}
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        match = _LINE.match(line)
+        if match is None:
+            raise CascadeportError(
+                "The lock of base images has a line that is none.",
+                where=f"{path}, line {number}: {line[:100]}",
+                next="Each is `name:tag sha256:…`; make pin writes the file.",
+            )
+        found[match[1]] = match[2]
+    return found
+
+
+def pinned(dockerfile: str, lock: Mapping[str, str]) -> dict[str, str]:
+    """Build arguments that pin a Dockerfile's bases, as far as the lock knows them."""
+    return {
+        name: f"{image}@{lock[image]}"
+        for name, image in defaults(dockerfile).items()
+        if image in lock
+    }
+
+
+def resolve(client: docker.DockerClient, image: str) -> str:
+    """Asks the image's registry, through the engine, for the digest of its tag.
+
+    Raises:
+        CascadeportError: The registry cannot be reached, or has no such image.
+    """
+    import docker.errors
+
+    try:
+        return str(client.images.get_registry_data(image).id)
+    except (docker.errors.APIError, docker.errors.ImageNotFound) as error:
+        raise CascadeportError(
+            f"The digest of {image} cannot be resolved.",
+            where=str(error.explanation or error)[:300],
+            next="Run this where the registry can be reached; behind a mirror, give its image as "
+            "BASE_IMAGE=name:tag@sha256:… instead. The lock is as it was.",
+        ) from error
+
+
+def write(images: Iterable[str], client: docker.DockerClient, path: Path = LOCK) -> dict[str, str]:
+    """Resolves every base and writes the lock, all or nothing; returns it."""
+    found = {image: resolve(client, image) for image in sorted(set(images))}
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(
+        "".join(f"{image} {digest}\n" for image, digest in found.items()), encoding="utf-8"
+    )
+    temporary.replace(path)
+    return found
+
+
+def main() -> int:
+    """`make pin`."""
+    from cascadeport.engines import hosts
+
+    files = sorted(IMAGES.glob("*/Dockerfile"))
+    named = [image for file in files for image in defaults(file.read_text("utf-8")).values()]
+    try:
+        before = read()
+        client = hosts.connect(hosts.find("default", hosts.load(REPOSITORY / hosts.FILE)))
+        found = write(named, client)
+    except CascadeportError as error:
+        print(f"cascadeport: {error}", file=sys.stderr)
+        return 2
+    for image, digest in found.items():
+        was = before.get(image)
+        change = "" if was == digest else f"  (was {was})" if was else "  (new)"
+        print(f"{image} {digest}{change}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
