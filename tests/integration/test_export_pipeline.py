@@ -172,6 +172,10 @@ def test_no_environment_is_said_before_anything_is_fetched(
     assert not server.log
     assert not (bare.root / "build").exists()
     assert bare.run("--model", card, command="plan").returncode == 0
+    looked = bare.run("--model", card, command="doctor")
+    assert looked.returncode == 2
+    assert "fail  export" in looked.stdout
+    assert "ok    export" in bare.run("--model", "demo", command="doctor").stdout
 
 
 @pytest.mark.parametrize("fault", ["another file", "truncated", "missing", "a folder"])

@@ -7,7 +7,7 @@ Each check is a small object; none starts a container or writes a file.
 
 from __future__ import annotations
 
-from cascadeport.doctor import data, engine, host, npu, nvidia
+from cascadeport.doctor import data, engine, export, host, npu, nvidia
 from cascadeport.doctor.findings import Check, Context, Finding, as_json, as_text, healthy
 from cascadeport.errors import CascadeportError
 from cascadeport.options import Options
@@ -22,7 +22,7 @@ SURROUNDINGS: tuple[Check, ...] = (
     *nvidia.CHECKS,
     *engine.CHECKS,
 )
-CHECKS: tuple[Check, ...] = (*SURROUNDINGS, *data.CHECKS)
+CHECKS: tuple[Check, ...] = (*SURROUNDINGS, *export.CHECKS, *data.CHECKS)
 
 
 def run_checks(name: str, target: Target, options: Options) -> list[Finding]:

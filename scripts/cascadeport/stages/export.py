@@ -211,13 +211,17 @@ def require(made: Plan) -> None:
     Raises:
         CascadeportError: The plan exports on this machine, and there is no environment.
     """
-    if any(stage.name == "export" and not stage.standing.current for stage in made.stages):
-        _python(made.engine)
+    exporting = [stage for stage in made.stages if stage.name == "export"]
+    if made.engine == "local" and any(not stage.standing.current for stage in exporting):
+        environment()
 
 
-def _python(engine: str) -> str:
-    if engine != "local":
-        return "python3"
+def environment() -> Path:
+    """The folder of the export's environment on this machine.
+
+    Raises:
+        CascadeportError: There is none, or it is not whole.
+    """
     folder = Path(os.environ.get(ELSEWHERE) or ENVIRONMENT)
     # build-env leaves this stamp last: an environment without it is not whole.
     if not (folder / "ready").exists():
@@ -227,7 +231,7 @@ def _python(engine: str) -> str:
             next="Make it once with `make export-env PYTHON37=python3.7`, name one that lies "
             f"elsewhere ({ELSEWHERE}=FOLDER), or set ENGINE=docker.",
         )
-    return str(folder / "bin" / "python")
+    return folder
 
 
 def _export(run: Run, out: Path, config: str, weights: Weights, card: Card, source: Source) -> None:
@@ -247,10 +251,12 @@ def _export(run: Run, out: Path, config: str, weights: Weights, card: Card, sour
         chosen = ["--checkpoint", engine.path(given)]
         chosen += ["--sha256", weights.sha256] if weights.sha256 else []
     inside = engine.path(code)
+    local = run.plan.engine == "local"
+    python = str(environment() / "bin" / "python") if local else "python3"
     files = [f"{engine.path(pictures)}/{item.file}" for item in various(dataset.items)]
     size = str(card.input.size)
     argv = [
-        *(_python(run.plan.engine), "-m", "exporter"),
+        *(python, "-m", "exporter"),
         *("--config", f"{inside}/configs/{config}.py", *chosen),
         *("--shape", size, size, "--padding", card.input.padding),
         *("--out", engine.path(product), "--pictures", *files),
@@ -260,7 +266,7 @@ def _export(run: Run, out: Path, config: str, weights: Weights, card: Card, sour
         argv=argv,
         mounts=mounts,
         # The image sets both by itself.
-        env={"PYTHONPATH": inside, **_MALLOC} if run.plan.engine == "local" else {},
+        env={"PYTHONPATH": inside, **_MALLOC} if local else {},
         log=out / "export.log",
         deadline_s=_SILENCE_S,
     )
