@@ -21,10 +21,10 @@ import onnxruntime
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY)]
 
-from cascadeport import cards, datasets, evaluation, graph, scenes  # noqa: E402
+from cascadeport import cards, datasets, evaluation, graph, jobs, scenes  # noqa: E402
 
 from bundle.geometry import fit  # noqa: E402
-from bundle.job import Job, check_job  # noqa: E402
+from bundle.job import FORMAT, Job, check_job  # noqa: E402
 from bundle.picture import read_picture  # noqa: E402
 from bundle.postprocess import coco_rows, locate  # noqa: E402
 from bundle.preprocess import Canvas, Preprocessor  # noqa: E402
@@ -59,9 +59,9 @@ def job_for(card: cards.Card, dataset: datasets.Dataset, folder: Path) -> Job:
     """The bundle's job, of which only preparing and locating is used."""
     return check_job(
         {
-            "format": 1,
-            "model": {"path": "unused.onnx", "sha256": "0" * 64},
-            "input": {"name": "input", "dtype": "float32", "size": card.input.size},
+            "format": FORMAT,
+            "models": [{"path": "unused.onnx", "sha256": "0" * 64}],
+            "input": jobs.network_input(card),
             "outputs": {"boxes": "boxes", "labels": "labels"},
             "preprocess": {
                 "mean": list(card.input.mean),
@@ -117,7 +117,7 @@ def main() -> None:
         geometries, inputs = [], []
         for picture in job.pictures:
             image = read_picture(str(Path(job.root) / picture.file), picture)
-            geometries.append(fit(picture, job.preprocess.size, job.preprocess.padding))
+            geometries.append(fit(picture, job.preprocess))
             preprocessor.prepare(image, geometries[-1], canvas)
             inputs.append(canvas.array[0].copy())
         np.save(folder / "inputs.npy", np.stack(inputs))

@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY)]
 
 from bundle.geometry import Geometry, fit  # noqa: E402
-from bundle.job import Picture, Preprocess  # noqa: E402
+from bundle.job import Picture, Preprocess, Shape  # noqa: E402
 from bundle.picture import read_picture  # noqa: E402
 from bundle.preprocess import Canvas, Preprocessor  # noqa: E402
 
@@ -32,9 +32,13 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 FLOAT_TARGET, BYTES_TARGET = 2.2, 1.1
 
 
+def settings_of(dtype: str) -> Preprocess:
+    return Preprocess(dtype, (Shape(SIZE, SIZE),), (SIZE, SIZE), MEAN, STD, "rgb", "centre")
+
+
 def geometry_of(path: Path) -> Geometry:
     height, width = cv2.imread(str(path)).shape[:2]
-    return fit(Picture(1, path.name, width, height), SIZE, "centre")
+    return fit(Picture(1, path.name, width, height), settings_of("float32"))
 
 
 def bare(path: Path, geometry: Geometry) -> np.ndarray:
@@ -60,13 +64,13 @@ def guide(path: Path, geometry: Geometry) -> np.ndarray:
 
 def by_bundle(dtype: str) -> Callable[[Path, Geometry], np.ndarray]:
     """The bundle's own way, with its checks of the picture."""
-    settings = Preprocess(dtype, SIZE, MEAN, STD, "rgb", "centre")
+    settings = settings_of(dtype)
     preprocessor, canvas = Preprocessor(settings), Canvas(settings)
 
     def prepare(path: Path, geometry: Geometry) -> np.ndarray:
         picture = Picture(1, path.name, geometry.width, geometry.height)
         image = read_picture(str(path), picture)
-        preprocessor.prepare(image, fit(picture, SIZE, "centre"), canvas)
+        preprocessor.prepare(image, fit(picture, settings), canvas)
         return canvas.array
 
     return prepare

@@ -27,7 +27,7 @@ from pictures import pictures
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY)]
 
-from bundle.job import Job, check_job  # noqa: E402
+from bundle.job import FORMAT, Job, check_job  # noqa: E402
 from bundle.run import run  # noqa: E402
 from bundle.runners import Outputs, Runner  # noqa: E402
 
@@ -75,9 +75,14 @@ def job(paths: list[Path], count: int, model: Path, options: dict[str, Any]) -> 
         for number in range(count)
     ]
     content = {
-        "format": 1,
-        "model": {"path": str(model), "sha256": hashlib.sha256(model.read_bytes()).hexdigest()},
-        "input": {"name": "input", "dtype": "float32", "size": SIZE},
+        "format": FORMAT,
+        "models": [{"path": str(model), "sha256": hashlib.sha256(model.read_bytes()).hexdigest()}],
+        "input": {
+            "name": "input",
+            "dtype": "float32",
+            "shapes": [[SIZE, SIZE]],
+            "resize": [SIZE, SIZE],
+        },
         "outputs": {"boxes": "boxes", "labels": "labels"},
         "preprocess": {
             "mean": [123.675, 116.28, 103.53],

@@ -5,6 +5,9 @@ detection/Cascade-RCNN-Resnet101-FPN-DCN): `<stem>.bin` for the network, two `.i
 line `{index} {path} {width} {height}` per file, and after the network `<stem>_0.bin` (boxes,
 float32) and `<stem>_1.bin` (labels, int64). The stem of a name ends at its *first* dot: that is
 where ais_infer cuts.
+
+ais_infer runs one network over one folder. Where a job has several, each has a folder of its own,
+`bins/800x1344/`, and its results are expected under the same name.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from bundle.environment import host, versions
 from bundle.errors import BundleError, PictureError
 from bundle.files import JsonRows, Lines, make_folder, write_json, writing
 from bundle.geometry import Geometry, fit, read_geometry
-from bundle.job import Job, Picture
+from bundle.job import Job, Picture, Shape
 from bundle.measure import Pass
 from bundle.picture import Skipped, read_picture
 from bundle.postprocess import Detections, check_outputs, coco_rows, locate
@@ -32,7 +35,7 @@ _GEOMETRY = "geometry.jsonl"
 
 
 def write_bins(job: Job, out: str) -> None:
-    """Preprocesses every picture into `out/bins/<stem>.bin`.
+    """Preprocesses every picture into `out/bins/<stem>.bin`, or `out/bins/<shape>/<stem>.bin`.
 
     Leaves `bins.info` (width and height of the network), `pictures.info` (of the pictures) and
     `geometry.jsonl` beside them, which `read_bins` needs.
@@ -42,17 +45,18 @@ def write_bins(job: Job, out: str) -> None:
     """
     stems = _stems(job)
     folder = os.path.join(out, "bins")
-    make_folder(folder)
+    for shape in job.preprocess.shapes:
+        make_folder(_below(folder, shape, job))
     bins_info, pictures_info = os.path.join(out, "bins.info"), os.path.join(out, "pictures.info")
-    size = job.preprocess.size
     with Lines(bins_info) as bins, Lines(pictures_info) as pictures:
         with Lines(os.path.join(out, _GEOMETRY)) as geometries:
             for index, (picture, geometry, batch) in enumerate(_prepared(job)):
-                target = os.path.join(folder, stems[picture.id] + ".bin")
+                shape = geometry.shape
+                target = os.path.join(_below(folder, shape, job), stems[picture.id] + ".bin")
                 with writing(target), open(target, "wb") as stream:
                     stream.write(batch)
                 path = job.path(picture)
-                bins.write("{} {} {} {}\n".format(index, target, size, size))
+                bins.write("{} {} {} {}\n".format(index, target, shape.width, shape.height))
                 pictures.write("{} {} {} {}\n".format(index, path, picture.width, picture.height))
                 geometries.write(geometry.to_line() + "\n")
     if any(" " in path for path in [folder, job.root] + [one.file for one in job.pictures]):
@@ -70,7 +74,8 @@ def read_bins(job: Job, results: str, out: str) -> None:
 
     Args:
         job: The job.
-        results: The folder with `<stem>_0.bin` and `<stem>_1.bin`.
+        results: The folder with `<stem>_0.bin` and `<stem>_1.bin`; with several networks, the
+            one with a folder of those for each, named by its shape.
         out: The folder that `write_bins` wrote to: its `geometry.jsonl` is used.
 
     Raises:
@@ -78,7 +83,9 @@ def read_bins(job: Job, results: str, out: str) -> None:
     """
     stems = _stems(job)
     geometries = read_geometry(os.path.join(out, _GEOMETRY))
-    names = _list(results)
+    folders = {shape: _below(results, shape, job) for shape in job.preprocess.shapes}
+    used = {geometry.shape for geometry in geometries.values()}
+    names = {shape: _list(folder) for shape, folder in folders.items() if shape in used}
     skipped: List[Skipped] = []
     drawable: List[Tuple[Picture, Detections]] = []
     make_folder(os.path.join(out, "txt"))
@@ -93,13 +100,20 @@ def read_bins(job: Job, results: str, out: str) -> None:
                     raise PictureError(
                         "The picture has no geometry.", picture.file, "Run bins-write again."
                     )
-                boxes, labels = _outputs(results, stem, names)
+                shape = geometries[picture.id].shape
+                if shape not in names:
+                    raise BundleError(
+                        "The job has no network for {}.".format(shape.name),
+                        os.path.join(out, _GEOMETRY),
+                        "The job is another one than bins-write had: run that again.",
+                    )
+                boxes, labels = _outputs(folders[shape], stem, names[shape])
             except PictureError as failure:
                 if not job.keep_going:
                     raise
                 skipped.append(Skipped(picture, failure.what))
                 continue
-            check_outputs(boxes, labels, job, os.path.join(results, stem + "_*.bin"))
+            check_outputs(boxes, labels, job, os.path.join(folders[shape], stem + "_*.bin"))
             found = locate(boxes, labels, geometries[picture.id], job)
             rows.write(coco_rows(found, picture.id, job))
             _write_txt(os.path.join(out, "txt", stem + ".txt"), found, job)
@@ -123,10 +137,15 @@ def _prepared(job: Job) -> Iterator[Tuple[Picture, Geometry, np.ndarray]]:
                 raise
             events.note("skipped {}: {}".format(picture.file, failure.what))
         else:
-            geometry = fit(picture, job.preprocess.size, job.preprocess.padding)
+            geometry = fit(picture, job.preprocess)
             preprocessor.prepare(image, geometry, canvas)
             yield picture, geometry, canvas.array
         progress.step()
+
+
+def _below(folder: str, shape: Shape, job: Job) -> str:
+    """The folder of one network's files: the given one while there is but one network."""
+    return os.path.join(folder, shape.name) if len(job.preprocess.shapes) > 1 else folder
 
 
 def _stems(job: Job) -> Dict[int, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import List
+from typing import List, Sequence
 
 _CHUNK = 1 << 20
 
@@ -16,6 +16,13 @@ def file_digest(path: str) -> str:
         for chunk in iter(lambda: stream.read(_CHUNK), b""):
             sha.update(chunk)
     return sha.hexdigest()
+
+
+def joint_digest(digests: Sequence[str]) -> str:
+    """One digest for several files: of one, its own; else the sha256 of theirs, in order."""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def bundle_digest() -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Dict
 
 from bundle.errors import BundleError
-from bundle.job import Picture
+from bundle.job import Picture, Preprocess, Shape
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Geometry:
         file: The picture's file, as the job names it.
         width: Width of the picture in pixels.
         height: Height of the picture in pixels.
-        size: Edge of the square network input in pixels.
+        input_width: Width of the network's input in pixels.
+        input_height: Height of the network's input in pixels.
         resized_width: Width of the picture inside the network input.
         resized_height: Height of the picture inside the network input.
         left: Columns of padding left of it.
@@ -32,7 +33,8 @@ class Geometry:
     file: str
     width: int
     height: int
-    size: int
+    input_width: int
+    input_height: int
     resized_width: int
     resized_height: int
     left: int
@@ -40,37 +42,45 @@ class Geometry:
     scale_x: float
     scale_y: float
 
+    @property
+    def shape(self) -> Shape:
+        """The input that the picture lies in."""
+        return Shape(self.input_height, self.input_width)
+
     def to_line(self) -> str:
         """The geometry as a line of JSON."""
         return json.dumps(asdict(self))
 
 
-def fit(picture: Picture, size: int, padding: str) -> Geometry:
-    """Fits a picture into a square: the long edge becomes `size`, the ratio is kept.
+def fit(picture: Picture, settings: Preprocess) -> Geometry:
+    """Fits a picture into the first input that takes it, keeping the ratio of its edges.
 
-    An edge is `int(edge * scale + 0.5)` pixels long, as `mmcv.imrescale` has it
-    (open-mmlab/mmcv v1.2.4, mmcv/image/geometric.py). Where that gives 0, on pictures more than
-    2 * size times longer than wide, mmcv fails; here the edge is 1 pixel long.
+    It is as large as `settings.resize` allows for its long and its short edge. An edge is
+    `int(edge * scale + 0.5)` pixels long, as `mmcv.imrescale` has it (open-mmlab/mmcv v1.2.4,
+    mmcv/image/geometric.py). Where that gives 0, on pictures more than 2 * the long edge times
+    longer than wide, mmcv fails; here the edge is 1 pixel long.
 
     Args:
         picture: The picture and its size.
-        size: Edge of the network's input in pixels.
-        padding: `centre` or `corner`.
+        settings: Of a job that has been checked: there is an input for every picture.
     """
-    scale = min(size / picture.width, size / picture.height)
-    width = max(1, int(picture.width * scale + 0.5))
-    height = max(1, int(picture.height * scale + 0.5))
-    centre = padding == "centre"
+    long, short = settings.resize
+    edges = picture.width, picture.height
+    scale = min(long / max(edges), short / min(edges))
+    width, height = (max(1, int(edge * scale + 0.5)) for edge in edges)
+    shape = next(one for one in settings.shapes if height <= one.height and width <= one.width)
+    centre = settings.padding == "centre"
     return Geometry(
         id=picture.id,
         file=picture.file,
         width=picture.width,
         height=picture.height,
-        size=size,
+        input_width=shape.width,
+        input_height=shape.height,
         resized_width=width,
         resized_height=height,
-        left=(size - width) // 2 if centre else 0,
-        top=(size - height) // 2 if centre else 0,
+        left=(shape.width - width) // 2 if centre else 0,
+        top=(shape.height - height) // 2 if centre else 0,
         scale_x=width / picture.width,
         scale_y=height / picture.height,
     )

@@ -6,11 +6,11 @@ import json
 import math
 import os
 from dataclasses import dataclass, replace
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from bundle.errors import BundleError
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,29 @@ class Picture:
     height: int
 
 
+class Shape(NamedTuple):
+    """Rows and columns of a network's input, in pixels."""
+
+    height: int
+    width: int
+
+    @property
+    def name(self) -> str:
+        """What files and messages call it: `800x1344`."""
+        return "{}x{}".format(self.height, self.width)
+
+
 @dataclass(frozen=True)
 class Preprocess:
     """How a picture becomes the network's input.
 
     Args:
-        dtype: `float32` (1,3,S,S) normalised here, or `uint8` (1,S,S,3) normalised inside the
+        dtype: `float32` (1,3,H,W) normalised here, or `uint8` (1,H,W,3) normalised inside the
             network.
-        size: S, the edge of the square input in pixels.
+        shapes: The inputs that there are, a network for each. A picture takes the first that it
+            fits into.
+        resize: What the long and the short edge of a picture are at most after resizing; one of
+            them is exactly that.
         mean: Per channel, in the order of `channels`.
         std: Per channel, in the order of `channels`.
         channels: `rgb` or `bgr`: the order in which the network wants them.
@@ -38,33 +53,46 @@ class Preprocess:
     """
 
     dtype: str
-    size: int
+    shapes: Tuple[Shape, ...]
+    resize: Tuple[int, int]
     mean: Tuple[float, ...]
     std: Tuple[float, ...]
     channels: str
     padding: str
 
-    @property
-    def shape(self) -> Tuple[int, int, int, int]:
-        """The shape of the network's input."""
+    def batch(self, shape: Shape) -> Tuple[int, int, int, int]:
+        """The shape of the array that a network of that input takes."""
         if self.dtype == "uint8":
-            return (1, self.size, self.size, 3)
-        return (1, 3, self.size, self.size)
+            return (1, shape.height, shape.width, 3)
+        return (1, 3, shape.height, shape.width)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network's file, and the shape of its input."""
+
+    path: str
+    sha256: str
+    shape: Shape
 
 
 @dataclass(frozen=True)
 class Runner:
-    """The runtime, what it shall run on, and how the network's input and outputs are called."""
+    """The runtime, what it shall run on, and how the networks' input and outputs are called."""
 
     name: str
     provider: str
     threads: int
     options: Dict[str, Any]
-    model: str
-    model_sha256: str
+    networks: Tuple[Network, ...]
     input: str
     boxes: str
     labels: str
+
+    @property
+    def files(self) -> str:
+        """The networks' files, for messages."""
+        return ", ".join(network.path for network in self.networks)
 
     @property
     def lanes(self) -> Tuple[Runner, ...]:
@@ -187,6 +215,27 @@ class _Section:
             return ()
         return tuple(float(value) for value in values)
 
+    def edges(self, key: str) -> Tuple[int, int]:
+        """Two lengths in pixels."""
+        values = self._get(key, list, "a list")
+        if values is None:
+            return (1, 1)
+        if not _are_edges(values):
+            self._fault(key, "is not two integers above 0")
+            return (1, 1)
+        return (values[0], values[1])
+
+    def shapes(self, key: str) -> Tuple[Shape, ...]:
+        values = self._get(key, list, "a list")
+        if values is None:
+            return ()
+        if not values or not all(_are_edges(value) for value in values):
+            self._fault(key, "is not a list of [height, width], integers above 0")
+            return ()
+        if len({tuple(value) for value in values}) != len(values):
+            self._fault(key, "has a shape twice")
+        return tuple(Shape(height, width) for height, width in values)
+
     def objects(self, key: str) -> List[_Section]:
         values = self._get(key, list, "a list")
         sections = []
@@ -224,6 +273,14 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
+def _are_edges(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(edge, int) and edge is not True and edge > 0 for edge in value)
+    )
+
+
 def _build(top: _Section, folder: str) -> Job:
     faults = top.faults
     network, pictures = top.section("input"), top.section("pictures")
@@ -242,9 +299,10 @@ def _build(top: _Section, folder: str) -> Job:
         top.section("stream"),
         top.section("measure"),
     )
+    preprocess = _preprocess(network, top.section("preprocess"))
     return Job(
-        preprocess=_preprocess(network, top.section("preprocess")),
-        runner=_runner(top, network, folder),
+        preprocess=preprocess,
+        runner=_runner(top, network, preprocess.shapes, folder),
         score_threshold=post.number("score_threshold"),
         max_detections=post.integer("max_detections", 1),
         class_names=tuple(name for name, _ in classes),
@@ -274,9 +332,16 @@ def _preprocess(network: _Section, section: _Section) -> Preprocess:
     std = section.numbers("std", 3)
     if any(value <= 0 for value in std):
         section.faults.append("preprocess.std is not positive")
+    shapes, resize = network.shapes("shapes"), network.edges("resize")
+    long, short = max(resize), min(resize)
+    if shapes and not any(one.height >= short and one.width >= long for one in shapes):
+        section.faults.append("input.shapes has none for a picture of {}x{}".format(short, long))
+    if shapes and not any(one.height >= long and one.width >= short for one in shapes):
+        section.faults.append("input.shapes has none for a picture of {}x{}".format(long, short))
     return Preprocess(
         dtype=network.text("dtype", ("float32", "uint8")),
-        size=network.integer("size", 1),
+        shapes=shapes,
+        resize=(long, short),
         mean=section.numbers("mean", 3),
         std=std,
         channels=section.text("channels", ("rgb", "bgr")),
@@ -284,8 +349,13 @@ def _preprocess(network: _Section, section: _Section) -> Preprocess:
     )
 
 
-def _runner(top: _Section, network: _Section, folder: str) -> Runner:
-    model, outputs, runner = top.section("model"), top.section("outputs"), top.section("runner")
+def _runner(top: _Section, network: _Section, shapes: Sequence[Shape], folder: str) -> Runner:
+    models, outputs, runner = top.objects("models"), top.section("outputs"), top.section("runner")
+    files = [(model.text("path"), model.text("sha256")) for model in models]
+    if shapes and len(files) != len(shapes):
+        top.faults.append(
+            "models has {} networks, input.shapes {} shapes".format(len(files), len(shapes))
+        )
     options = runner.optional("options", {})
     if not isinstance(options, dict):
         top.faults.append("runner.options is not an object")
@@ -294,8 +364,10 @@ def _runner(top: _Section, network: _Section, folder: str) -> Runner:
         provider=str(runner.optional("provider", "")),
         threads=runner.integer("threads", 1),
         options=options,
-        model=os.path.join(folder, model.text("path")),
-        model_sha256=model.text("sha256"),
+        networks=tuple(
+            Network(os.path.join(folder, path), sha256, shape)
+            for (path, sha256), shape in zip(files, shapes)
+        ),
         input=network.text("name"),
         boxes=outputs.text("boxes"),
         labels=outputs.text("labels"),

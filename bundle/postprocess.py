@@ -112,5 +112,5 @@ def _broken(job: Job, output: str, fault: str, where: str) -> BundleError:
 
 def _advice(job: Job) -> str:
     return "Check the network ({}), its export and the number of classes in its card.".format(
-        job.runner.model
+        job.runner.files
     )

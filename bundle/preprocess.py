@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from bundle.geometry import Geometry
-from bundle.job import Preprocess
+from bundle.job import Preprocess, Shape
 
 # Rows handled at a time: a band of three planes stays in the processor's cache between splitting
 # and looking up.
@@ -23,18 +23,31 @@ _BAND = 64
 
 
 class Canvas:
-    """The memory in which one picture is prepared. It is used again for the next one."""
+    """The memory in which one picture is prepared. It is used again for the next one.
+
+    Inputs of every shape lie in the same memory: `array` is the one that was prepared last.
+    """
 
     def __init__(self, settings: Preprocess) -> None:
         # Memory that child processes share. It is filled now: pages that come with their first use
         # would be paid for by some picture, and memory would creep up while canvases are new.
-        count = int(np.prod(settings.shape))
-        memory = mmap.mmap(-1, count * np.dtype(settings.dtype).itemsize)
-        self.array = np.frombuffer(memory, settings.dtype).reshape(settings.shape)
-        self.array.fill(0)
-        self.placed: Optional[Tuple[int, int, int, int]] = None
-        self._resized = np.full(settings.size * settings.size * 3, 0, np.uint8)
-        self._planes = np.full((3, _BAND * settings.size), 0, np.uint8)
+        count = max(shape.height * shape.width for shape in settings.shapes) * 3
+        self.memory = np.frombuffer(
+            mmap.mmap(-1, count * np.dtype(settings.dtype).itemsize), settings.dtype
+        )
+        self.memory.fill(0)
+        self._arrays = {
+            shape: viewed(self.memory, settings.batch(shape)) for shape in settings.shapes
+        }
+        self.array = self._arrays[settings.shapes[0]]
+        self.placed: Optional[Tuple[int, ...]] = None
+        self._resized = np.full(count, 0, np.uint8)
+        widest = max(shape.width for shape in settings.shapes)
+        self._planes = np.full((3, _BAND * widest), 0, np.uint8)
+
+    def take(self, shape: Shape) -> None:
+        """Makes `array` the input of that shape. It holds whatever the memory held."""
+        self.array = self._arrays[shape]
 
     def resized(self, width: int, height: int) -> np.ndarray:
         """Room for a resized picture: (height, width, 3) uint8."""
@@ -43,6 +56,11 @@ class Canvas:
     def plane(self, channel: int, rows: int, width: int) -> np.ndarray:
         """Room for a band of one plane: (rows, width) uint8."""
         return self._planes[channel, : rows * width].reshape(rows, width)
+
+
+def viewed(memory: np.ndarray, shape: Tuple[int, ...]) -> np.ndarray:
+    """The beginning of flat memory as an array of that shape."""
+    return memory[: int(np.prod(shape))].reshape(shape)
 
 
 class Preprocessor:
@@ -61,8 +79,9 @@ class Preprocessor:
         Args:
             image: (height, width, 3) uint8, BGR. It may be overwritten.
             geometry: Where the picture goes.
-            canvas: What is filled.
+            canvas: What is filled; its `array` gets the shape of the picture's input.
         """
+        canvas.take(geometry.shape)
         if self.settings.dtype == "uint8":
             self._prepare_bytes(image, geometry, canvas)
         else:
@@ -91,6 +110,7 @@ class Preprocessor:
     def _clear(self, geometry: Geometry, canvas: Canvas) -> None:
         """Makes what lies around the picture padding. Nothing to do while pictures are alike."""
         place = (geometry.left, geometry.top, geometry.resized_width, geometry.resized_height)
+        place += geometry.shape
         if canvas.placed == place:
             return
         for rows, columns in _around(geometry):

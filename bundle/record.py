@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, List, Sequence
 
-from bundle.digest import bundle_digest
+from bundle.digest import bundle_digest, joint_digest
 from bundle.environment import peak_rss_bytes
 from bundle.files import writing
 from bundle.job import Job
@@ -27,14 +27,15 @@ def record(
     """What run.json holds (docs/architecture.md).
 
     Args:
-        job: The job. The digest of its network is taken from it: it has been checked, or the
-            network ran elsewhere and the job's word is all there is.
+        job: The job. The digests of its networks are taken from it: they have been checked, or
+            the networks ran elsewhere and the job's word is all there is.
         environment: What the pass ran on; `simulated` and `problems` in it move to the top.
         passes: The scored pass, then the repeats.
         images: How many pictures have results.
         skipped: The others.
         warmup: How many pictures ran before anything was measured.
     """
+    graphs = [network.sha256 for network in job.runner.networks]
     simulated = bool(environment.get("simulated", False))
     problems = list(environment.get("problems", [])) + _problems(job, skipped)
     above = ("simulated", "problems")
@@ -50,7 +51,7 @@ def record(
         "simulated": simulated,
         "environment": {key: value for key, value in environment.items() if key not in above},
         "summary": summarise(passes, job.workers, len(job.runner.lanes)),
-        "digests": {"bundle": bundle_digest(), "model": job.runner.model_sha256},
+        "digests": {"bundle": bundle_digest(), "model": joint_digest(graphs)},
         "warmup": warmup,
         "peak_rss_bytes": peak_rss_bytes(),
     }

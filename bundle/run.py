@@ -13,7 +13,8 @@ from bundle.draw import draw_pictures
 from bundle.environment import environment
 from bundle.errors import BundleError
 from bundle.files import JsonRows, Lines, make_folder, write_json
-from bundle.job import Job, Picture
+from bundle.geometry import fit
+from bundle.job import Job, Network, Picture, Shape
 from bundle.measure import HEADER, Pass
 from bundle.picture import Skipped
 from bundle.postprocess import Detections, check_outputs, coco_rows, locate
@@ -30,7 +31,7 @@ def run(job: Job, out: str, load: Callable[[Job], Runner] = open_runner) -> Dict
     Args:
         job: The job.
         out: The folder of the results.
-        load: Loads the network.
+        load: Loads the networks.
 
     Returns:
         What run.json holds.
@@ -40,7 +41,8 @@ def run(job: Job, out: str, load: Callable[[Job], Runner] = open_runner) -> Dict
     """
     make_folder(out)
     forget(out)
-    _check_model(job)
+    for network in job.runner.networks:
+        _check_file(network)
     with Stream(job, load) as stream, Lines(os.path.join(out, "times.csv"), HEADER) as times:
         warmup = _warm_up(job, stream)
         scored, skipped, found = _score(job, stream, times, out)
@@ -53,30 +55,36 @@ def run(job: Job, out: str, load: Callable[[Job], Runner] = open_runner) -> Dict
     return result
 
 
-def _check_model(job: Job) -> None:
+def _check_file(network: Network) -> None:
     try:
-        digest = file_digest(job.runner.model)
+        digest = file_digest(network.path)
     except OSError as failure:
         raise BundleError(
             "The network cannot be read: {}.".format(failure.strerror or failure),
-            job.runner.model,
+            network.path,
             "Run the stages that make it.",
         ) from None
-    if digest != job.runner.model_sha256:
+    if digest != network.sha256:
         raise BundleError(
             "The network is not the one that the job speaks of: its sha256 is {}, not {}.".format(
-                digest, job.runner.model_sha256
+                digest, network.sha256
             ),
-            job.runner.model,
+            network.path,
             "Something changed the file after the job was written: run again.",
         )
 
 
 def _warm_up(job: Job, stream: Stream) -> int:
-    """Passes over the first pictures, again and again if they are few. Nothing is recorded."""
+    """Passes over the first pictures of every shape, again and again if they are few.
+
+    Nothing is recorded.
+    """
     if not job.warmup:
         return 0
-    progress = events.Progress("warmup", job.warmup)
+    by_shape: Dict[Shape, List[Picture]] = {}
+    for picture in job.pictures:
+        by_shape.setdefault(fit(picture, job.preprocess).shape, []).append(picture)
+    progress = events.Progress("warmup", job.warmup * len(by_shape))
     used: List[Picture] = []
 
     def conclude(result: Union[Inferred, Skipped]) -> None:
@@ -85,7 +93,8 @@ def _warm_up(job: Job, stream: Stream) -> int:
             used.append(result.picture)
         progress.step()
 
-    stream.run(itertools.islice(itertools.cycle(job.pictures), job.warmup), conclude)
+    for pictures in by_shape.values():
+        stream.run(itertools.islice(itertools.cycle(pictures), job.warmup), conclude)
     return len(used)
 
 

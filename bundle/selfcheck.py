@@ -11,14 +11,14 @@ import numpy as np
 from bundle.digest import bundle_digest
 from bundle.environment import versions
 from bundle.geometry import Geometry, fit
-from bundle.job import Job, Picture, check_job
+from bundle.job import FORMAT, Job, Picture, check_job
 from bundle.picture import decode
 from bundle.postprocess import check_outputs, locate
 from bundle.preprocess import Canvas, Preprocessor
 
-# Wider than high, and enlarged: both kinds of padding and resizing are met.
+# Wider than high, and enlarged; of the inputs it takes the second.
 _PICTURE = Picture(id=1, file="self check", width=40, height=31)
-_SIZE = 96
+_SHAPES = [[96, 64], [80, 96]]
 _RUNTIMES = ("onnxruntime", "aclruntime")
 
 
@@ -91,7 +91,7 @@ def _check_round_trip() -> None:
 
 
 def _prepare(job: Job, image: np.ndarray) -> Tuple[Geometry, Canvas]:
-    geometry = fit(_PICTURE, job.preprocess.size, job.preprocess.padding)
+    geometry = fit(_PICTURE, job.preprocess)
     canvas = Canvas(job.preprocess)
     Preprocessor(job.preprocess).prepare(image.copy(), geometry, canvas)
     return geometry, canvas
@@ -107,9 +107,14 @@ def _image() -> np.ndarray:
 def _job() -> Job:
     return check_job(
         {
-            "format": 1,
-            "model": {"path": "none", "sha256": ""},
-            "input": {"name": "input", "dtype": "float32", "size": _SIZE},
+            "format": FORMAT,
+            "models": [{"path": "none", "sha256": ""}] * len(_SHAPES),
+            "input": {
+                "name": "input",
+                "dtype": "float32",
+                "shapes": _SHAPES,
+                "resize": [90, 64],
+            },
             "outputs": {"boxes": "boxes", "labels": "labels"},
             "preprocess": {
                 "mean": [123.675, 116.28, 103.53],

@@ -53,7 +53,7 @@ class Stream:
 
     Args:
         job: The job.
-        load: Loads the network, once for each of the job's lanes (the chips of a card). What it
+        load: Loads the networks, once for each of the job's lanes (the chips of a card). What it
             returns is used and closed in the thread that called it, as runtimes with a context
             per thread need it, or in a process of its own (runners/apart.py).
     """
@@ -73,7 +73,7 @@ class Stream:
         # Pictures under way: being prepared, waiting, in the networks, being concluded.
         self._depth = job.workers + job.queue + 1 + sum(threads)
         canvases = [Canvas(job.preprocess) for _ in range(self._depth)]
-        self._inputs = [canvas.array for canvas in canvases]
+        self._inputs = [canvas.memory for canvas in canvases]
         self._canvases: queue.LifoQueue[Canvas] = queue.LifoQueue()
         for canvas in canvases:
             self._canvases.put(canvas)
@@ -97,7 +97,7 @@ class Stream:
 
     @property
     def runner(self) -> Runner:
-        """The network of the first lane; the others are like it."""
+        """The networks of the first lane; the others are like it."""
         return self._runners[0]
 
     def _open(self, lane: Job) -> Runner:
@@ -155,8 +155,7 @@ class Stream:
                 raise
             return Skipped(picture, failure.what)
         decoded = time.perf_counter()
-        settings = self._job.preprocess
-        geometry = fit(picture, settings.size, settings.padding)
+        geometry = fit(picture, self._job.preprocess)
         canvas = self._canvases.get_nowait()  # there is one for every picture under way
         self._preprocessor.prepare(image, geometry, canvas)
         times = Times(decode=_ms(start, decoded), preprocess=_ms(decoded, time.perf_counter()))

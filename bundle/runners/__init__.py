@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class Outputs(NamedTuple):
 
 
 class Runner:
-    """A network that is loaded on a device. Used from one thread at a time.
+    """Networks, one for every shape, loaded on a device. Used from one thread at a time.
 
     Loading checks the network against the contract and raises BundleError where it differs.
     """
@@ -42,10 +42,10 @@ class Runner:
         raise NotImplementedError
 
     def run(self, batch: np.ndarray) -> Outputs:
-        """Runs the network.
+        """Runs the network of that shape.
 
         Args:
-            batch: The input, in the shape and type that the job says. Not kept after the call.
+            batch: The input, in a shape and the type that the job says. Not kept after the call.
 
         Raises:
             BundleError: The network failed, or ran elsewhere than was asked for.
@@ -54,6 +54,30 @@ class Runner:
 
     def close(self) -> None:
         """Gives the device back."""
+
+
+class ByShape(Runner):
+    """Runners of one network each. Each batch goes to the one that takes its shape.
+
+    Args:
+        runners: By the shape of their batch.
+    """
+
+    def __init__(self, runners: Dict[Tuple[int, ...], Runner]) -> None:
+        self._runners = runners
+
+    def describe(self) -> Dict[str, Any]:
+        told = [runner.describe() for runner in self._runners.values()]
+        problems = [problem for one in told for problem in one.get("problems", [])]
+        # They are alike in everything but what went wrong.
+        return dict(told[0], problems=problems)
+
+    def run(self, batch: np.ndarray) -> Outputs:
+        return self._runners[batch.shape].run(batch)
+
+    def close(self) -> None:
+        for runner in self._runners.values():
+            runner.close()
 
 
 # Runtimes that may keep Python's lock while the device computes: see runners/apart.py.
@@ -69,7 +93,7 @@ def runs_apart(job: Job) -> bool:
 
 
 def open_runner(job: Job) -> Runner:
-    """Loads the job's network.
+    """Loads the job's networks.
 
     Raises:
         BundleError: The runner is unknown, its runtime is not installed, the network cannot be
@@ -82,4 +106,12 @@ def open_runner(job: Job) -> Runner:
             "runner.name",
             "Runners: {}.".format(", ".join(sorted(_MODULES))),
         )
-    return importlib.import_module(_MODULES[name]).load(job)
+    load = importlib.import_module(_MODULES[name]).load
+    runners: Dict[Tuple[int, ...], Runner] = {}
+    try:
+        for network in job.runner.networks:
+            runners[job.preprocess.batch(network.shape)] = load(job, network)
+    except BundleError:
+        ByShape(runners).close()
+        raise
+    return ByShape(runners) if len(runners) > 1 else next(iter(runners.values()))

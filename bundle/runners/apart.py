@@ -20,6 +20,7 @@ import numpy as np
 
 from bundle.errors import BundleError
 from bundle.job import Job
+from bundle.preprocess import viewed
 from bundle.runners import Outputs, Runner
 
 
@@ -32,13 +33,14 @@ class Apart(Runner):
     Args:
         job: The job.
         load: Loads the network there.
-        inputs: The arrays that `run` will be given, in shared memory (`preprocess.Canvas`).
+        inputs: The flat arrays, in shared memory, at whose beginnings lie those that `run` will
+            be given (`preprocess.Canvas`).
     """
 
     def __init__(
         self, job: Job, load: Callable[[Job], Runner], inputs: Sequence[np.ndarray]
     ) -> None:
-        self._model = job.runner.model
+        self._model = job.runner.files
         self._numbers = {array.ctypes.data: number for number, array in enumerate(inputs)}
         self._lock = threading.Lock()
         loaded: Future[None] = Future()
@@ -59,7 +61,7 @@ class Apart(Runner):
         return self._ask("describe")
 
     def run(self, batch: np.ndarray) -> Outputs:
-        return self._ask("run", self._numbers[batch.ctypes.data])
+        return self._ask("run", self._numbers[batch.ctypes.data], batch.shape)
 
     def close(self) -> None:
         if self._gone is None:
@@ -124,7 +126,8 @@ def _serve(
         while isinstance(runner, Runner):
             request, *arguments = pipe.recv()
             if request == "run":
-                pipe.send(_tried(runner.run, inputs[arguments[0]]))
+                number, shape = arguments
+                pipe.send(_tried(runner.run, viewed(inputs[number], shape)))
             elif request == "describe":
                 pipe.send(_tried(runner.describe))
             else:

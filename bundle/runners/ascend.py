@@ -8,7 +8,7 @@ first: their names in an om file are those of nodes.
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
@@ -24,7 +24,7 @@ except ImportError as failure:
     ) from None
 
 from bundle.errors import BundleError
-from bundle.job import Job
+from bundle.job import Job, Network, Shape
 from bundle.runners import Outputs, Runner
 
 # TensorBase.h numbers the types.
@@ -44,13 +44,13 @@ _LOADING = (
 )
 
 
-def load(job: Job) -> Runner:
-    """Loads the job's network onto a chip.
+def load(job: Job, network: Network) -> Runner:
+    """Loads one of the job's networks onto a chip.
 
     `runner.options` may hold `devices`, the numbers of the card's chips, and holds in `device` the
     one that is meant here; 0 by default.
     """
-    return AclRunner(job, int(job.runner.options.get("device", 0)))
+    return AclRunner(job, network, int(job.runner.options.get("device", 0)))
 
 
 class AclRunner(Runner):
@@ -58,16 +58,18 @@ class AclRunner(Runner):
 
     Args:
         job: The job.
+        network: The network.
         device: The chip's number.
     """
 
-    def __init__(self, job: Job, device: int) -> None:
+    def __init__(self, job: Job, network: Network, device: int) -> None:
         self._job = job
+        self._network = network
         self._device = device
         options = aclruntime.session_options()
         try:
             # The model's path comes first; ais_bench's own wrapper has it second.
-            self._session = aclruntime.InferenceSession(job.runner.model, device, options)
+            self._session = aclruntime.InferenceSession(network.path, device, options)
             self._session.set_staticbatch()
         except RuntimeError as failure:
             soc = job.runner.options.get("soc", "the chip that atc was told (--soc_version)")
@@ -120,17 +122,17 @@ class AclRunner(Runner):
 
     def _check_contract(self) -> List[str]:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        expected = self._job.preprocess
+        dtype = self._job.preprocess.dtype
+        expected = self._job.preprocess.batch(self._network.shape)
         faults = []
         if len(inputs) != 1:
             faults.append("it has {} inputs instead of one".format(len(inputs)))
         else:
-            size = int(np.prod(expected.shape)) * np.dtype(expected.dtype).itemsize
-            if _TYPES.get(int(inputs[0].datatype)) != expected.dtype or inputs[0].size != size:
+            size = int(np.prod(expected)) * np.dtype(dtype).itemsize
+            wrong = _TYPES.get(int(inputs[0].datatype)) != dtype or inputs[0].size != size
+            if wrong or _is_turned(inputs[0].shape, self._network.shape):
                 faults.append(
-                    "its input is {}, not {} {}".format(
-                        _describe(inputs[0]), expected.dtype, expected.shape
-                    )
+                    "its input is {}, not {} {}".format(_describe(inputs[0]), dtype, expected)
                 )
         if len(outputs) != 2:
             faults.append("it has {} outputs instead of boxes and labels".format(len(outputs)))
@@ -143,7 +145,7 @@ class AclRunner(Runner):
         if faults:
             raise BundleError(
                 "The network breaks the contract: {}.".format("; ".join(faults)),
-                self._job.runner.model,
+                self._network.path,
                 "Convert it again: atc must name boxes and labels in --out_nodes, in that order.",
             )
         return [one.name for one in outputs]
@@ -155,9 +157,18 @@ class AclRunner(Runner):
                 remedy = meaning
         return BundleError(
             "aclruntime could not {} on chip {}: {}".format(doing, self._device, text),
-            self._job.runner.model,
+            self._network.path,
             remedy or "The lines above this one in the log say more; see npu-smi info.",
         )
+
+
+def _is_turned(found: Sequence[int], shape: Shape) -> bool:
+    """Whether an input is as high as it should be wide: its size in bytes does not tell.
+
+    With AIPP, versions differ in whether they name it channels first or last.
+    """
+    height, width = shape
+    return height != width and tuple(found) in ((1, 3, width, height), (1, width, height, 3))
 
 
 def _describe(tensor: Any) -> str:

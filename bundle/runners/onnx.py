@@ -19,7 +19,7 @@ except ImportError as failure:
     ) from None
 
 from bundle.errors import BundleError
-from bundle.job import Job
+from bundle.job import Job, Network
 from bundle.runners import Outputs, Runner
 from bundle.runners.placement import Placement
 
@@ -28,27 +28,28 @@ _TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 _LOG_ERRORS = 3
 
 
-def load(job: Job) -> Runner:
-    """Loads the job's network into a session.
+def load(job: Job, network: Network) -> Runner:
+    """Loads one of the job's networks into a session.
 
     `runner.options` may hold `session` (a mapping of onnxruntime's session configuration entries)
     and `provider` (a mapping of the provider's own options).
     """
-    return OnnxRunner(job)
+    return OnnxRunner(job, network)
 
 
 class OnnxRunner(Runner):
     """A session of onnxruntime on one provider."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, network: Network) -> None:
         self._job = job
+        self._file = network.path
         self._asked = job.runner.provider or "CPUExecutionProvider"
         options = _options(job)
         self._placement = Placement(options, self._asked)
         try:
-            self._session = _open_session(job, self._asked, options)
+            self._session = _open_session(job, network, self._asked, options)
             self._check_provider()
-            _check_contract(self._session, job)
+            _check_contract(self._session, job, network)
         except BundleError:
             self._placement.close()
             raise
@@ -70,7 +71,7 @@ class OnnxRunner(Runner):
         except Exception as failure:  # onnxruntime's own errors share no public base
             raise BundleError(
                 "onnxruntime could not run the network: {}".format(_first_line(failure)),
-                self._job.runner.model,
+                self._file,
                 "Check that the network's operators are supported by {} {}.".format(
                     self._asked, onnxruntime.__version__
                 ),
@@ -91,7 +92,7 @@ class OnnxRunner(Runner):
                 "{} was asked for, but the network runs on {}.".format(
                     self._asked, ", ".join(providers) or "nothing"
                 ),
-                self._job.runner.model,
+                self._file,
                 "Check driver and libraries of the device; nothing falls back unseen here.",
             )
 
@@ -106,7 +107,7 @@ def _options(job: Job) -> Any:
     return options
 
 
-def _open_session(job: Job, provider: str, options: Any) -> Any:
+def _open_session(job: Job, network: Network, provider: str, options: Any) -> Any:
     available = onnxruntime.get_available_providers()
     if provider not in available:
         raise BundleError(
@@ -117,23 +118,23 @@ def _open_session(job: Job, provider: str, options: Any) -> Any:
     own = {key: str(value) for key, value in job.runner.options.get("provider", {}).items()}
     try:
         return onnxruntime.InferenceSession(
-            job.runner.model, options, providers=[provider], provider_options=[own]
+            network.path, options, providers=[provider], provider_options=[own]
         )
     except Exception as failure:  # onnxruntime's own errors share no public base
         raise BundleError(
             "onnxruntime cannot load the network: {}".format(_first_line(failure)),
-            job.runner.model,
+            network.path,
             "Check that the file is an ONNX network of an opset that onnxruntime {} knows.".format(
                 onnxruntime.__version__
             ),
         ) from None
 
 
-def _check_contract(session: Any, job: Job) -> None:
+def _check_contract(session: Any, job: Job, network: Network) -> None:
     """Names what is there and what was expected, all at once."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     faults: List[str] = []
-    expected = job.preprocess.shape
+    expected = job.preprocess.batch(network.shape)
     if [one.name for one in inputs] != [job.runner.input]:
         faults.append("its inputs are not one input '{}'".format(job.runner.input))
     elif inputs[0].type != _TYPES[job.preprocess.dtype] or not _fits(inputs[0].shape, expected):
@@ -157,8 +158,8 @@ def _check_contract(session: Any, job: Job) -> None:
             "The network breaks the contract: {}. It has inputs {} and outputs {}.".format(
                 "; ".join(faults), _list(inputs), _list(outputs)
             ),
-            job.runner.model,
-            "Correct names, size and dtype in the model card, or export the network again.",
+            network.path,
+            "Correct names, shape and dtype in the model card, or export the network again.",
         )
 
 

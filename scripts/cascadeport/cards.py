@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from cascadeport import digest
 from cascadeport.errors import CascadeportError
@@ -25,6 +25,12 @@ def _as_tuple(value: Any) -> Any:
 
 Number = Annotated[float, BeforeValidator(_as_float)]
 Triple = Annotated[tuple[Number, Number, Number], BeforeValidator(_as_tuple)]
+Edge = Annotated[int, Field(gt=0, le=8192)]
+Pair = Annotated[tuple[Edge, Edge], BeforeValidator(_as_tuple)]
+Shape = tuple[int, int]
+"""Rows and columns, in pixels."""
+# Every stride of a backbone with a pyramid of five levels divides this.
+_MULTIPLE = 32
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -38,17 +44,84 @@ class Class(Strict):
 class Input(Strict):
     """The network's input and the preprocessing that leads to it.
 
-    `size` is in pixels, a square; `mean` and `std` are in the units of a byte (0-255) and in the
-    order of `channels`.
+    `size` is in pixels, a square that the long edge fills. Or there are `shapes` (rows, columns),
+    and pictures are resized so that long and short edge are at most `resize`. `mean` and `std` are
+    in the units of a byte (0-255) and in the order of `channels`.
     """
 
     name: str = "input"
     dtype: Literal["float32", "uint8"] = "float32"
-    size: int = Field(gt=0, le=8192)
+    shapes: Annotated[tuple[Pair, ...], BeforeValidator(_as_tuple)] | None = None
+    resize: Pair | None = Field(default=None, validate_default=True)
+    size: Edge | None = Field(default=None, validate_default=True)
     mean: Triple
     std: Triple
     channels: Literal["rgb", "bgr"]
     padding: Literal["centre", "corner"] = "centre"
+
+    @property
+    def canvases(self) -> tuple[Shape, ...]:
+        """The shapes that networks take, in the order in which pictures try them."""
+        return ((self.size, self.size),) if self.size else self.shapes or ()
+
+    @property
+    def edges(self) -> tuple[int, int]:
+        """What the long and the short edge of a picture are at most."""
+        return (self.size, self.size) if self.size else self.resize or (0, 0)
+
+    def suffix(self, shape: Shape) -> str:
+        """What tells the files of one shape from the others': nothing where there is but one."""
+        return f"-{shape[0]}x{shape[1]}" if len(self.canvases) > 1 else ""
+
+    @property
+    def described(self) -> str:
+        """How tables name the input: `1216x1216`, or every shape and what pictures become."""
+        shapes = ", ".join(f"{height}x{width}" for height, width in self.canvases)
+        return shapes if self.size else "{}, pictures to {}x{}".format(shapes, *self.edges)
+
+    @field_validator("shapes")
+    @classmethod
+    def _shapes(cls, value: tuple[Shape, ...] | None) -> tuple[Shape, ...] | None:
+        if value is None:
+            return None
+        if not value:
+            raise ValueError("there is none; [rows, columns] of each is wanted")
+        if len(set(value)) != len(value):
+            raise ValueError("a shape is there twice")
+        wrong = [list(shape) for shape in value if any(edge % _MULTIPLE for edge in shape)]
+        if wrong:
+            raise ValueError(f"{wrong[0]}: rows and columns must be multiples of {_MULTIPLE}")
+        return value
+
+    @field_validator("resize")
+    @classmethod
+    def _resize(cls, value: Shape | None, info: ValidationInfo) -> Shape | None:
+        shapes = info.data.get("shapes")
+        if value is None:
+            if shapes:
+                raise ValueError("missing; [long edge, short edge] of pictures in these shapes")
+            return None
+        if info.data.get("shapes", ()) is None:
+            raise ValueError("it belongs to 'shapes'; the long edge of a picture fills 'size'")
+        long, short = value
+        if long < short:
+            raise ValueError("the long edge comes first")
+        for kind, height, width in (("wide", short, long), ("high", long, short)):
+            if shapes and not any(h >= height and w >= width for h, w in shapes):
+                raise ValueError(
+                    f"{kind} pictures become up to {width} wide and {height} high, and fit into "
+                    "none of the shapes"
+                )
+        return value
+
+    @field_validator("size")
+    @classmethod
+    def _size(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is None and info.data.get("shapes", ()) is None:
+            raise ValueError("missing; or give 'shapes' and 'resize'")
+        if value is not None and info.data.get("shapes"):
+            raise ValueError("it stands beside 'shapes'; one of the two says what the input is")
+        return value
 
     @field_validator("mean", "std")
     @classmethod
@@ -74,12 +147,36 @@ class Output(Strict):
     max_detections: int = Field(default=100, gt=0, le=1000)
 
 
-class Graph(Strict):
-    """A graph on disk: a network that obeys the contract, or a neutral graph to be lowered."""
+class GraphFile(Strict):
+    """The graph of one shape."""
 
     path: str
     sha256: Sha256 | None = None
+
+
+class Graph(Strict):
+    """A graph on disk: a network that obeys the contract, or a neutral graph to be lowered.
+
+    For several shapes `files` has one for each, in the order of `input.shapes`.
+    """
+
+    path: str | None = None
+    sha256: Sha256 | None = None
+    files: Annotated[tuple[GraphFile, ...], BeforeValidator(_as_tuple)] = ()
     kind: Literal["ready", "neutral"] = "ready"
+
+    @property
+    def all(self) -> tuple[GraphFile, ...]:
+        """A file for each shape."""
+        return self.files or (GraphFile(path=self.path or "", sha256=self.sha256),)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Graph:
+        if bool(self.files) == bool(self.path):
+            raise ValueError("either 'path' (one shape) or 'files' (one for each) must be given")
+        if self.files and self.sha256:
+            raise ValueError("'sha256' is that of 'path'; each of 'files' has its own")
+        return self
 
 
 class Checkpoint(Strict):
@@ -134,6 +231,9 @@ class _Card(Strict):
     def _has_a_source(self) -> _Card:
         if self.graph is None and self.checkpoint is None:
             raise ValueError("the card needs a [graph] or a [checkpoint]")
+        graphs, shapes = self.graph.all if self.graph else (), self.input.canvases
+        if graphs and len(graphs) != len(shapes):
+            raise ValueError(f"[graph] has {len(graphs)} files, input.shapes {len(shapes)} shapes")
         if self.graph is None and self.checkpoint and self.checkpoint.config is None:
             raise ValueError("without a [graph], [checkpoint] needs 'config' to export from")
         return self
@@ -205,7 +305,8 @@ class Card(_Card):
         if self.checkpoint and self.checkpoint.sha256:
             return self.checkpoint.sha256
         if self.graph:
-            return self.graph.sha256 or digest.of_file(self.file(self.graph.path))
+            found = [one.sha256 or digest.of_file(self.file(one.path)) for one in self.graph.all]
+            return found[0] if len(found) == 1 else digest.of_value(found)
         assert self.checkpoint is not None
         return self.checkpoint.sha256_prefix or digest.of_value(list(self.checkpoint.urls))
 
@@ -269,8 +370,9 @@ def load(path: Path) -> Card:
 def _check_files(card: Card, path: Path) -> None:
     faults = []
     named: list[tuple[str, str, str | None]] = []
-    if card.graph:
-        named.append(("graph", card.graph.path, card.graph.sha256))
+    for number, one in enumerate(card.graph.all if card.graph else ()):
+        table = "graph" if card.graph and card.graph.path else f"graph.files[{number}]"
+        named.append((table, one.path, one.sha256))
     if card.checkpoint and card.checkpoint.path and not card.checkpoint.urls:
         named.append(("checkpoint", card.checkpoint.path, card.checkpoint.sha256))
     for table, name, expected in named:

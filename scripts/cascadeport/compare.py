@@ -37,6 +37,7 @@ class Row(BaseModel):
     title: str
     status: Status
     reason: str = ""
+    input: str | None = None
     map: float | None = None
     map50: float | None = None
     map75: float | None = None
@@ -67,6 +68,11 @@ class Comparison(BaseModel):
     def chips(self) -> bool:
         """Whether some row tells one chip from the whole device: then that is a column."""
         return any(row.chip_ips != row.device_ips for row in self.rows)
+
+    @property
+    def inputs(self) -> list[str]:
+        """The inputs that rows tell of, each once: the same weights see less in smaller ones."""
+        return list(dict.fromkeys(row.input for row in self.rows if row.input))
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,7 @@ def _row(found: Found, anchor: Result | None) -> Row:
         title=result.title,
         status=status,
         reason=reason,
+        input=result.model.input,
         map=result.map,
         map50=result.map50,
         map75=result.map75,
@@ -281,6 +288,8 @@ def as_markdown(comparison: Comparison) -> str:
     where = _plain(str(dataset.get("name", "")))
     if dataset.get("images"):
         where += f", {dataset['images']} pictures"
+    if len(comparison.inputs) == 1:
+        where += f", input {_plain(comparison.inputs[0])}"
     head = ["target", "status", "mAP", "mAP50", "mAP75", "Δ mAP, points", "pictures"]
     head += ["chip img/s"] * comparison.chips + ["device img/s", "end-to-end img/s"]
     head += ["latency mean ms", "p50", "p90", "p99"]
@@ -325,6 +334,8 @@ def _notes(comparison: Comparison) -> list[str]:
             lines.append(f"- Not measured here: {name}; from {_plain(row.reason)}")
         elif row.status == "simulated":
             lines.append(f"- {name} ran on a simulator: its accuracy counts, it has no speed.")
+        if row.input and len(comparison.inputs) > 1:
+            lines.append(f"- {name}: input {_plain(row.input)}; others of this table have another")
         lines.extend(f"- {name}: {_plain(change)}" for change in row.semantics)
     return lines
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cascadeport.cards import Card
@@ -11,7 +11,7 @@ from cascadeport.errors import CascadeportError
 from cascadeport.options import Options
 from cascadeport.targets import Target
 
-FORMAT = 1
+FORMAT = 2
 # Pictures that a repeat passes over: enough for a stable mean, and on a slow device not hours.
 _REPEAT_PICTURES = 200
 _WARMUP = 5
@@ -31,7 +31,7 @@ def settings(card: Card, target: Target, options: Options, threads: int) -> dict
         runner["provider"] = target.runner.provider
     return {
         "format": FORMAT,
-        "input": {"name": card.input.name, "dtype": card.input.dtype, "size": card.input.size},
+        "input": network_input(card),
         "outputs": {"boxes": card.output.boxes, "labels": card.output.labels},
         "preprocess": {
             "mean": list(card.input.mean),
@@ -56,18 +56,33 @@ def settings(card: Card, target: Target, options: Options, threads: int) -> dict
     }
 
 
+def network_input(card: Card) -> dict[str, Any]:
+    """The job's `input`."""
+    return {
+        "name": card.input.name,
+        "dtype": card.input.dtype,
+        "shapes": [list(shape) for shape in card.input.canvases],
+        "resize": list(card.input.edges),
+    }
+
+
 def compile_job(
     settings: Mapping[str, Any],
     dataset: Dataset,
     *,
-    model: str,
-    model_sha256: str,
+    models: Sequence[tuple[str, str]],
     pictures: str,
 ) -> dict[str, Any]:
-    """The whole job. `model` and `pictures` are paths as the bundle will see them."""
+    """The whole job.
+
+    Args:
+        settings: What `settings` gave.
+        models: Path and sha256 of the network of each shape. Paths are as the bundle will see them.
+        pictures: The pictures' folder, likewise.
+    """
     return {
         **settings,
-        "model": {"path": model, "sha256": model_sha256},
+        "models": [{"path": path, "sha256": sha256} for path, sha256 in models],
         "pictures": {
             "root": pictures,
             "items": [

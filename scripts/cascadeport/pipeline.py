@@ -65,6 +65,7 @@ def collate(made: Plan, options: Options) -> Result:
         model=results.Model(
             name=card.name,
             title=card.title,
+            input=card.input.described,
             checkpoint_sha256=card.checkpoint.sha256 if card.checkpoint else None,
             reference=results.Reference(map=card.reference.map, source=card.reference.source)
             if card.reference

@@ -197,9 +197,9 @@ def plan(options: Options) -> Plan:
     graphs = graph.stages(
         card, target, lowering, target.semantics.overridden(semantics), engine, source, options
     )
-    network = graph.network(card, graphs)
+    networks = graph.networks(card, graphs)
     name = row(options.target, semantics)
-    inferring = infer.stage(card, target, options, source, network, runtime, name)
+    inferring = infer.stage(card, target, options, source, networks, runtime, name)
     evaluating = evaluate.stage(inferring, options, source)
     return Plan(
         target_name=options.target,

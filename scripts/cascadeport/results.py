@@ -95,10 +95,11 @@ class Reference(_Record):
 
 
 class Model(_Record):
-    """What was run."""
+    """What was run. `input` says in which shape: the same weights see another picture in others."""
 
     name: str
     title: str
+    input: str | None = None
     checkpoint_sha256: str | None = None
     reference: Reference | None = None
 

@@ -15,7 +15,7 @@ import mmcv
 import numpy as np
 
 from bundle.geometry import fit
-from bundle.job import Picture, Preprocess
+from bundle.job import Picture, Preprocess, Shape
 from bundle.preprocess import Canvas, Preprocessor
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -62,9 +62,11 @@ def by_mmcv(image, size, channels, padding):
 
 def by_bundle(image, size, channels, padding):
     """The same by the bundle."""
-    settings = Preprocess("float32", size, MEAN, STD, channels, padding)
+    settings = Preprocess(
+        "float32", (Shape(size, size),), (size, size), MEAN, STD, channels, padding
+    )
     canvas = Canvas(settings)
-    geometry = fit(Picture(1, "", image.shape[1], image.shape[0]), size, padding)
+    geometry = fit(Picture(1, "", image.shape[1], image.shape[0]), settings)
     Preprocessor(settings).prepare(image.copy(), geometry, canvas)
     return canvas.array[0]
 

@@ -30,7 +30,7 @@ def test_nanodet_on_coco(shared: Path, tmp_path: Path) -> None:
             for one in truth["images"]
         ],
         model,
-        input={"size": 416},
+        input=jobs.square(416),
         preprocess={
             "mean": [103.53, 116.28, 123.675],
             "std": [57.375, 57.12, 58.395],
@@ -40,7 +40,7 @@ def test_nanodet_on_coco(shared: Path, tmp_path: Path) -> None:
         classes=[{"name": one["name"], "category_id": one["id"]} for one in categories],
         measure={"warmup": 1, "repeats": 1, "repeat_pictures": 1},
     )
-    assert content["model"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert content["models"][0]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     record = run(check_job(content, "/"), str(tmp_path))
     assert record["images"] == 26
     with contextlib.redirect_stdout(io.StringIO()):

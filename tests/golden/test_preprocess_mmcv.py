@@ -35,7 +35,7 @@ def test_digests_that_mmcv_made(tmp_path: Path, row: dict[str, Any]) -> None:
     content = jobs.job(
         tmp_path,
         [jobs.item(1, "a.png", width, height)],
-        input={"size": row["size"]},
+        input=jobs.square(row["size"]),
         preprocess={
             "mean": list(MEAN),
             "std": list(STD),

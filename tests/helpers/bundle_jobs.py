@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from bundle.job import Job, check_job
+from bundle.job import FORMAT, Job, check_job
 from bundle.runners import Outputs, Runner
 from tests.helpers import tiny_model
 
@@ -57,17 +57,24 @@ def write_pictures(
     return items
 
 
+def square(size: int) -> dict[str, Any]:
+    """A square input that the long edge fills, as the job's `input` has it."""
+    return {"shapes": [[size, size]], "resize": [size, size]}
+
+
+def file(path: Path) -> dict[str, Any]:
+    """A network as the job lists it."""
+    return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
 def job(
     root: Path, items: list[dict[str, Any]], model: Path | None = None, **changes: Any
 ) -> dict[str, Any]:
     """A job that keeps bright values above 0.5 after normalising with mean 0 and std 255."""
     content: dict[str, Any] = {
-        "format": 1,
-        "model": {
-            "path": str(model or "none.onnx"),
-            "sha256": hashlib.sha256(model.read_bytes()).hexdigest() if model else "0",
-        },
-        "input": {"name": "input", "dtype": "float32", "size": SIZE},
+        "format": FORMAT,
+        "models": [file(model) if model else {"path": "none.onnx", "sha256": "0"}],
+        "input": {"name": "input", "dtype": "float32", **square(SIZE)},
         "outputs": {"boxes": "boxes", "labels": "labels"},
         "preprocess": {
             "mean": [0, 0, 0],
@@ -111,6 +118,26 @@ def small(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     model = tiny_model.save(tmp_path / "tiny.onnx", size=SIZE, dtype=dtype, threshold=threshold)
     root = tmp_path / "pictures"
     return job(root, write_pictures(root), model, **changes)
+
+
+ORIENTED = ((64, 96), (96, 64))
+"""(height, width) of the inputs of `oriented`."""
+RESIZE = (90, 60)
+"""Long and short edge of its resized pictures."""
+
+
+def oriented(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    """The job of `small`, with a network for wide pictures and another for high ones."""
+    content = small(tmp_path, **changes)
+    dtype = content["input"]["dtype"]
+    threshold = 127.5 if dtype == "uint8" else 0.5
+    content["models"] = []
+    for shape in ORIENTED:
+        path = tmp_path / "tiny-{}x{}.onnx".format(*shape)
+        tiny_model.save(path, size=shape, dtype=dtype, threshold=threshold)
+        content["models"].append(file(path))
+    content["input"].update(shapes=[list(shape) for shape in ORIENTED], resize=list(RESIZE))
+    return content
 
 
 def write(path: Path, content: dict[str, Any]) -> Path:

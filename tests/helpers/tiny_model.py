@@ -21,7 +21,7 @@ _PADDING_ROWS = 2
 def save(
     path: Path,
     *,
-    size: int,
+    size: int | tuple[int, int],
     dtype: str = "float32",
     threshold: float = 0.5,
     label_type: int = TensorProto.INT64,
@@ -30,18 +30,16 @@ def save(
 
     Args:
         path: Where to.
-        size: Edge of the input.
-        dtype: float32 (1,3,size,size), or uint8 (1,size,size,3).
+        size: Edge of the input, or its height and width.
+        dtype: float32 (1,3,height,width), or uint8 (1,height,width,3).
         threshold: A value above it is bright.
         label_type: INT64 or INT32.
     """
+    height, width = (size, size) if isinstance(size, int) else size
     nodes: list[onnx.NodeProto] = []
     constants: dict[str, np.ndarray] = {
         "threshold": np.array(threshold, np.float32),
-        "index": np.arange(size, dtype=np.float32).reshape(1, 1, size),
-        "from_end": np.arange(size, 0, -1, dtype=np.float32).reshape(1, 1, size),
         "one": np.array(1, np.float32),
-        "size": np.array(size, np.float32),
         "scores": np.array(SCORES, np.float32).reshape(1, 3),
         "padding": np.zeros((_PADDING_ROWS, 5), np.float32),
         "found_labels": np.array([0, 1, 2] + [0] * _PADDING_ROWS, np.int64),
@@ -58,12 +56,15 @@ def save(
     bright = add("Greater", [pixels, "threshold"], "bright")
     mask = add("Cast", [bright], "mask", to=TensorProto.FLOAT)
     corners: dict[str, str] = {}
-    for name, axis in (("x", 2), ("y", 3)):
-        line = add("ReduceMax", [mask], f"line_{name}", axes=[axis], keepdims=0)  # (1, 3, size)
-        first = add("Mul", [line, "from_end"], f"first_{name}")
+    for name, axis, edge in (("x", 2, width), ("y", 3, height)):
+        constants[f"index_{name}"] = np.arange(edge, dtype=np.float32).reshape(1, 1, edge)
+        constants[f"from_end_{name}"] = edge - constants[f"index_{name}"]
+        constants[f"size_{name}"] = np.array(edge, np.float32)
+        line = add("ReduceMax", [mask], f"line_{name}", axes=[axis], keepdims=0)  # (1, 3, edge)
+        first = add("Mul", [line, f"from_end_{name}"], f"first_{name}")
         first = add("ReduceMax", [first], f"to_end_{name}", axes=[2], keepdims=0)  # (1, 3)
-        corners[name + "1"] = add("Sub", ["size", first], name + "1")
-        last = add("Add", ["index", "one"], f"end_{name}")
+        corners[name + "1"] = add("Sub", [f"size_{name}", first], name + "1")
+        last = add("Add", [f"index_{name}", "one"], f"end_{name}")
         last = add("Mul", [line, last], f"ends_{name}")
         corners[name + "2"] = add("ReduceMax", [last], name + "2", axes=[2], keepdims=0)
         seen = add("ReduceMax", [line], f"seen_{name}", axes=[2], keepdims=0)
@@ -75,7 +76,7 @@ def save(
     add("Cast", ["found_labels"], "labels", to=label_type)
 
     count = len(SCORES) + _PADDING_ROWS
-    shape = [1, size, size, 3] if dtype == "uint8" else [1, 3, size, size]
+    shape = [1, height, width, 3] if dtype == "uint8" else [1, 3, height, width]
     kind = TensorProto.UINT8 if dtype == "uint8" else TensorProto.FLOAT
     graph = helper.make_graph(
         nodes,

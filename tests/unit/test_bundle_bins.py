@@ -23,7 +23,8 @@ def infer(content: dict[str, Any], out: Path, labels: type = np.int64) -> Path:
     results = out / "2022_09_15-10_00_00"
     results.mkdir()
     for path in (out / "bins").iterdir():
-        batch = np.fromfile(path, job.preprocess.dtype).reshape(job.preprocess.shape)
+        batch = np.fromfile(path, job.preprocess.dtype)
+        batch = batch.reshape(job.preprocess.batch(job.preprocess.shapes[0]))
         outputs = runner.run(batch)
         stem = path.name.split(".")[0]
         outputs.boxes.tofile(results / f"{stem}_0.bin")

@@ -22,11 +22,13 @@ def faults(content: Any) -> str:
 
 def test_a_good_job_is_read_and_its_paths_start_at_its_folder(tmp_path: Path) -> None:
     content = jobs.job(Path("pictures"), ITEMS)
-    content["model"] = {"path": "m.onnx", "sha256": "ab"}
+    content["models"] = [{"path": "m.onnx", "sha256": "ab"}]
     job = read_job(str(jobs.write(tmp_path / "job.json", content)))
-    assert job.runner.model == str(tmp_path / "m.onnx")
+    assert job.runner.files == str(tmp_path / "m.onnx")
     assert job.path(job.pictures[0]) == str(tmp_path / "pictures" / "a.jpg")
-    assert job.preprocess.shape == (1, 3, jobs.SIZE, jobs.SIZE)
+    (network,) = job.runner.networks
+    assert (network.sha256, network.shape) == ("ab", (jobs.SIZE, jobs.SIZE))
+    assert job.preprocess.batch(network.shape) == (1, 3, jobs.SIZE, jobs.SIZE)
     assert job.category_ids == (3, 11, 5)
 
 
@@ -57,6 +59,17 @@ def test_all_faults_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("section", "key", "value", "told"),
     [
+        ("input", "shapes", [], "input.shapes is not a list of [height, width]"),
+        ("input", "shapes", [96], "input.shapes is not a list of [height, width]"),
+        ("input", "shapes", [[96, 0]], "input.shapes is not a list of [height, width]"),
+        ("input", "shapes", [[96, 96]] * 2, "input.shapes has a shape twice"),
+        ("input", "shapes", [[96, 96], [96, 128]], "models has 1 networks, input.shapes 2 shapes"),
+        ("input", "shapes", [[95, 96]], "input.shapes has none for a picture of 96x96"),
+        ("input", "resize", [128, 96], "none for a picture of 96x128"),
+        ("input", "resize", [96, 128], "none for a picture of 128x96"),
+        ("input", "resize", 96, "input.resize is not a list"),
+        ("input", "resize", [96], "input.resize is not two integers above 0"),
+        ("input", "resize", [96, True], "input.resize is not two integers above 0"),
         ("preprocess", "mean", [1, 2], "preprocess.mean is not 3 numbers"),
         ("preprocess", "mean", [1, 2, float("nan")], "preprocess.mean is not 3 numbers"),
         ("preprocess", "padding", "left", "preprocess.padding is 'left'"),
@@ -71,9 +84,9 @@ def test_values_without_meaning(section: str, key: str, value: Any, told: str) -
     assert told in faults(jobs.job(Path("p"), ITEMS, **{section: {key: value}}))
 
 
-@pytest.mark.parametrize("content", [[], "x", {"format": 2}, {}])
+@pytest.mark.parametrize("content", [[], "x", {"format": 1}, {}])
 def test_another_format_is_refused(content: Any) -> None:
-    assert "reads format 1" in faults(content)
+    assert "reads format 2" in faults(content)
 
 
 def test_a_job_that_is_no_json(tmp_path: Path) -> None:

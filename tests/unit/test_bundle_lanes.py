@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bundle.job import Job, check_job
+from bundle.job import FORMAT, Job, check_job
 from bundle.runners import Outputs, Runner
 from bundle.stream import Inferred, Stream
 
@@ -44,9 +44,9 @@ def job(folder: Path, count: int, options: dict[str, Any]) -> Job:
         cv2.imwrite(str(folder / f"{number}.png"), np.zeros((8, 8, 3), np.uint8))
         items.append({"id": number, "file": f"{number}.png", "width": 8, "height": 8})
     settings = {
-        "format": 1,
-        "model": {"path": "none", "sha256": ""},
-        "input": {"name": "input", "dtype": "float32", "size": 32},
+        "format": FORMAT,
+        "models": [{"path": "none", "sha256": ""}],
+        "input": {"name": "input", "dtype": "float32", "shapes": [[32, 32]], "resize": [32, 32]},
         "outputs": {"boxes": "boxes", "labels": "labels"},
         "preprocess": {"mean": [0, 0, 0], "std": [1, 1, 1], "channels": "rgb", "padding": "centre"},
         "postprocess": {"score_threshold": 0.05, "max_detections": 100},

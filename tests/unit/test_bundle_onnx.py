@@ -49,7 +49,7 @@ def test_labels_may_be_int32(tmp_path: Path) -> None:
     ("changes", "told"),
     [
         ({"input": {"name": "image"}}, "not one input 'image'. It has inputs 'input' float"),
-        ({"input": {"size": 64}}, "'input' is not float32 (1,3,64,64)"),
+        ({"input": jobs.square(64)}, "'input' is not float32 (1,3,64,64)"),
         ({"input": {"dtype": "uint8"}}, "'input' is not uint8 (1,96,96,3)"),
         ({"outputs": {"boxes": "dets"}}, "there is no output 'dets'"),
         ({"outputs": {"labels": "classes"}}, "there is no output 'classes'"),
@@ -135,7 +135,9 @@ def test_a_session_that_falls_back_is_refused(
     path = tiny_model.save(tmp_path / "t.onnx", size=SIZE)
     job = job_for(path, runner={"provider": "CUDAExecutionProvider"})
     cpu = job_for(path)
-    session = runner._open_session(cpu, "CPUExecutionProvider", runner._options(cpu))
+    session = runner._open_session(
+        cpu, cpu.runner.networks[0], "CPUExecutionProvider", runner._options(cpu)
+    )
     monkeypatch.setattr(runner, "_open_session", lambda *arguments: session)
     with pytest.raises(BundleError, match="CUDAExecutionProvider was asked for, but") as caught:
         open_runner(job)
@@ -164,4 +166,4 @@ def test_a_runner_that_nobody_knows(tmp_path: Path) -> None:
 def test_the_helper_names_the_file_it_made(tmp_path: Path) -> None:
     """The digest in the job is the network's: otherwise every test of a refusal would pass."""
     path = tiny_model.save(tmp_path / "t.onnx", size=SIZE)
-    assert job_for(path).runner.model_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert job_for(path).runner.networks[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()

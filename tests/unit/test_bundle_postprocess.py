@@ -9,12 +9,15 @@ import pytest
 
 from bundle.errors import BundleError
 from bundle.geometry import Geometry, fit
-from bundle.job import Picture
+from bundle.job import Picture, Preprocess, Shape
 from bundle.postprocess import check_outputs, coco_rows, locate
 from tests.helpers import bundle_jobs as jobs
 
 JOB = jobs.checked(jobs.job(Path("p"), [jobs.item(1, "a.jpg", 640, 426)]))
-GEOMETRY = fit(Picture(1, "a.jpg", 640, 426), 1216, "centre")
+GEOMETRY = fit(
+    Picture(1, "a.jpg", 640, 426),
+    Preprocess("float32", (Shape(1216, 1216),), (1216, 1216), (0,) * 3, (1,) * 3, "rgb", "centre"),
+)
 
 
 def outputs(*rows: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +28,7 @@ def outputs(*rows: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_written_geometry_is_used_and_nothing_else() -> None:
     """A geometry that nobody would compute: its numbers must show in the boxes."""
-    odd = Geometry(1, "a", 100, 50, 64, 60, 20, left=7, top=11, scale_x=0.5, scale_y=0.25)
+    odd = Geometry(1, "a", 100, 50, 64, 64, 60, 20, left=7, top=11, scale_x=0.5, scale_y=0.25)
     found = locate(*outputs((17, 16, 27, 21, 0.9, 1)), odd, JOB)
     assert found.boxes.tolist() == [[20, 20, 40, 40]]
     assert found.labels.tolist() == [1]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from bundle.geometry import Geometry, fit
-from bundle.job import Picture, Preprocess
+from bundle.job import Picture, Preprocess, Shape
 from bundle.preprocess import Canvas, Preprocessor, pad_bytes
 
 SHAPES = [(64, 48), (48, 64), (1, 1), (1, 77), (77, 1), (300, 2), (2, 300), (500, 333), (128, 256)]
@@ -18,7 +19,8 @@ SHAPES = [(64, 48), (48, 64), (1, 1), (1, 77), (77, 1), (300, 2), (2, 300), (500
 def settings(**changes: object) -> Preprocess:
     values: dict[str, object] = {
         "dtype": "float32",
-        "size": 130,
+        "shapes": (Shape(130, 130),),
+        "resize": (130, 130),
         "mean": (123.675, 116.28, 103.53),
         "std": (58.395, 57.12, 57.375),
         "channels": "rgb",
@@ -32,7 +34,7 @@ def noise(width: int, height: int) -> np.ndarray:
 
 
 def placed(image: np.ndarray, how: Preprocess) -> Geometry:
-    return fit(Picture(1, "", image.shape[1], image.shape[0]), how.size, how.padding)
+    return fit(Picture(1, "", image.shape[1], image.shape[0]), how)
 
 
 def resized(image: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -55,7 +57,7 @@ def plain_floats(image: np.ndarray, how: Preprocess) -> np.ndarray:
 
 
 def framed(values: np.ndarray, geometry: Geometry, padding: np.ndarray) -> np.ndarray:
-    whole = np.empty((geometry.size, geometry.size, 3), values.dtype)
+    whole = np.empty((*geometry.shape, 3), values.dtype)
     whole[:] = padding
     top, left = geometry.top, geometry.left
     whole[top : top + values.shape[0], left : left + values.shape[1]] = values
@@ -86,9 +88,23 @@ def test_byte_input(shape: tuple[int, int], channels: str, padding: str) -> None
     assert np.array_equal(canvas.array, wanted[np.newaxis])
 
 
+ORIENTED = {"shapes": (Shape(96, 160), Shape(160, 96)), "resize": (150, 90)}
+BOTH = {"shapes": (Shape(96, 160), Shape(160, 128)), "resize": (150, 90)}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_orientation_lies_in_its_own_input(shape: tuple[int, int]) -> None:
+    how, image = settings(padding="corner", **ORIENTED), noise(*shape)
+    canvas = Canvas(how)
+    Preprocessor(how).prepare(image.copy(), placed(image, how), canvas)
+    assert canvas.array.shape == ((1, 3, 160, 96) if shape[1] > shape[0] else (1, 3, 96, 160))
+    assert canvas.array.tobytes() == plain_floats(image, how).tobytes()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
-def test_a_canvas_keeps_nothing_of_the_picture_before(dtype: str) -> None:
-    how = settings(dtype=dtype)
+@pytest.mark.parametrize("inputs", [{}, ORIENTED, BOTH], ids=["square", "oriented", "both"])
+def test_a_canvas_keeps_nothing_of_the_picture_before(dtype: str, inputs: dict[str, Any]) -> None:
+    how = settings(dtype=dtype, **inputs)
     preprocessor, used = Preprocessor(how), Canvas(how)
     for shape in [*SHAPES, *reversed(SHAPES), SHAPES[0], SHAPES[0]]:
         image, fresh = noise(*shape), Canvas(how)
@@ -103,6 +119,6 @@ def test_padding_bytes_are_the_mean_rounded_half_up_within_a_byte() -> None:
 
 
 def test_one_file_of_the_guide_has_17743872_bytes(tmp_path: Path) -> None:
-    canvas = Canvas(settings(size=1216))
+    canvas = Canvas(settings(shapes=(Shape(1216, 1216),), resize=(1216, 1216)))
     canvas.array.tofile(tmp_path / "one.bin")
     assert (tmp_path / "one.bin").stat().st_size == 17_743_872

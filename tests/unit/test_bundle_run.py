@@ -75,7 +75,10 @@ def test_what_a_pass_leaves(tmp_path: Path) -> None:
     record = load(out / "run.json")
     assert (record["status"], record["problems"], record["skipped"]) == ("complete", [], [])
     assert (record["images"], record["warmup"], record["simulated"]) == (5, 1, False)
-    assert record["digests"] == {"bundle": bundle_digest(), "model": content["model"]["sha256"]}
+    assert record["digests"] == {
+        "bundle": bundle_digest(),
+        "model": content["models"][0]["sha256"],
+    }
     assert record["environment"]["providers"] == ["CPUExecutionProvider"]
     assert record["environment"]["threads"] == 1
     assert record["peak_rss_bytes"] > 10_000_000
@@ -95,7 +98,7 @@ def test_what_a_pass_leaves(tmp_path: Path) -> None:
 
     geometries = read_geometry(str(out / "geometry.jsonl"))
     job = jobs.checked(content)
-    assert list(geometries.values()) == [fit(one, jobs.SIZE, "centre") for one in job.pictures]
+    assert list(geometries.values()) == [fit(one, job.preprocess) for one in job.pictures]
     drawn = cv2.imread(str(out / "drawn" / f"{ids[1]}.jpg"))
     assert drawn.shape == (64, 48, 3)
     assert len(list((out / "drawn").iterdir())) == 2
@@ -208,10 +211,10 @@ def test_an_output_that_is_no_number_names_picture_and_output(
 
 def test_another_network_than_the_jobs(tmp_path: Path) -> None:
     content = jobs.small(tmp_path)
-    content["model"]["sha256"] = "0" * 64
+    content["models"][0]["sha256"] = "0" * 64
     with pytest.raises(BundleError, match="not the one that the job speaks of"):
         run(jobs.checked(content), str(tmp_path / "out"))
-    content["model"]["path"] = str(tmp_path / "absent.onnx")
+    content["models"][0]["path"] = str(tmp_path / "absent.onnx")
     with pytest.raises(BundleError, match="cannot be read"):
         run(jobs.checked(content), str(tmp_path / "out"))
 

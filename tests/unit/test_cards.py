@@ -89,6 +89,82 @@ def test_fault(folder: Path, old: str, new: str, expected: str) -> None:
     assert any(fault.startswith(expected) for fault in found), found
 
 
+SHAPES = GOOD.replace(
+    "size = 416", "shapes = [[800, 1344], [1344, 800]]\nresize = [1333, 800]"
+).replace(
+    'path = "detector.onnx"', 'files = [{ path = "detector.onnx" }, { path = "detector.onnx" }]'
+)
+FILE = '{ path = "detector.onnx" }'
+
+
+def test_a_square_and_several_shapes(folder: Path) -> None:
+    square = load(folder, GOOD)
+    assert square.input.canvases == ((416, 416),)
+    assert square.input.edges == (416, 416)
+    assert square.input.described == "416x416"
+    assert square.input.suffix((416, 416)) == ""
+    card = load(folder, SHAPES)
+    assert card.input.canvases == ((800, 1344), (1344, 800))
+    assert card.input.edges == (1333, 800)
+    assert card.input.described == "800x1344, 1344x800, pictures to 1333x800"
+    assert [card.input.suffix(shape) for shape in card.input.canvases] == ["-800x1344", "-1344x800"]
+    assert card.model_digest not in ("", square.model_digest)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "resize = [1333, 800]",
+            "resize = [1333, 800]\nsize = 800",
+            "input.size: it stands beside 'shapes'",
+        ),
+        ("resize = [1333, 800]", "", "input.resize: missing"),
+        ("shapes = [[800, 1344], [1344, 800]]", "size = 800", "input.resize: it belongs to"),
+        ("shapes = [[800, 1344], [1344, 800]]", "", "input.size: missing; or give 'shapes'"),
+        ("[1333, 800]", "[800, 1333]", "input.resize: the long edge comes first"),
+        ("[1333, 800]", "[1333]", "input.resize"),
+        ("[[800, 1344], [1344, 800]]", "[]", "input.shapes: there is none"),
+        ("[1344, 800]]", "[800, 1344]]", "input.shapes: a shape is there twice"),
+        ("[1344, 800]]", "[1333, 800]]", "input.shapes: [1333, 800]: rows and columns must be"),
+        ("[1344, 800]]", "[1344]]", "input.shapes[1]"),
+        (
+            "[[800, 1344], [1344, 800]]",
+            "[[800, 1344]]",
+            "input.resize: high pictures become up to 800 wide and 1333 high",
+        ),
+        (
+            "[[800, 1344], [1344, 800]]",
+            "[[1344, 800]]",
+            "input.resize: wide pictures become up to 1333 wide and 800 high",
+        ),
+        ("[1333, 800]", "[1400, 800]", "input.resize: wide pictures become up to 1400 wide"),
+        (f"[{FILE}, {FILE}]", f"[{FILE}]", "the file: [graph] has 1 files, input.shapes 2 shapes"),
+        (f"files = [{FILE}, {FILE}]", 'path = "detector.onnx"', "the file: [graph] has 1 files"),
+        (
+            "files = ",
+            'path = "detector.onnx"\nfiles = ',
+            "graph: either 'path' (one shape) or 'files'",
+        ),
+        (f"files = [{FILE}, {FILE}]", "", "graph: either 'path' (one shape) or 'files'"),
+        (
+            "files = ",
+            f'sha256 = "{"0" * 64}"\nfiles = ',
+            "graph: 'sha256' is that of 'path'",
+        ),
+        (
+            f", {FILE}]",
+            ', { path = "other.onnx" }]',
+            "graph.files[1].path: there is no file",
+        ),
+    ],
+)
+def test_a_fault_in_shapes(folder: Path, old: str, new: str, expected: str) -> None:
+    assert old in SHAPES
+    found = faults(folder, SHAPES.replace(old, new))
+    assert any(fault.startswith(expected) for fault in found), found
+
+
 def test_right_digest_is_accepted(folder: Path) -> None:
     digest = hashlib.sha256(b"graph").hexdigest()
     load(folder, GOOD + f'sha256 = "{digest}"\n')

@@ -78,7 +78,7 @@ def atc(tmp_path: Path) -> Path:
 def model(folder: Path, op_type: str = "Relu", domain: str = "", opset: int = 11) -> Path:
     """A graph of one node."""
     node = helper.make_node(op_type, ["input"], ["y"], name="node_1", domain=domain)
-    shape = [1, 3, 8, 8]
+    shape = [1, 3, 8, 16]
     graph = helper.make_graph(
         [node],
         "g",
@@ -98,7 +98,7 @@ def run(atc: Path, path: Path, *more: str, **changes: str) -> tuple[int, str]:
         "model": str(path),
         "framework": "5",
         "output": str(path.parent / "network"),
-        "input_shape": "input:1,3,8,8",
+        "input_shape": "input:1,3,8,16",
         "out_nodes": "node_1:0",
         "soc_version": "Ascend310P3",
         **changes,
@@ -186,7 +186,7 @@ def test_the_command_line_comes_from_graph_card_and_target(tmp_path: Path) -> No
         card, target, {"precision_mode": "force_fp16"}, model(tmp_path), tmp_path, "/m", "/out"
     )
     assert argv[:4] == ("atc", "--model=/m", "--framework=5", "--output=/out/network")
-    assert "--input_shape=input:1,3,8,8" in argv
+    assert "--input_shape=input:1,3,8,16" in argv
     assert "--out_nodes=node_1:0" in argv
     assert "--soc_version=Ascend310P3" in argv
     assert "--precision_mode=force_fp16" in argv
@@ -200,5 +200,6 @@ def test_bytes_are_normalised_by_aipp(tmp_path: Path) -> None:
     argv = convert.arguments(card, target, {}, model(tmp_path), tmp_path, "/m", "/out")
     assert "--insert_op_conf=/out/aipp.cfg" in argv
     text = (tmp_path / "aipp.cfg").read_text()
-    assert "src_image_size_w: 256" in text
+    assert "src_image_size_w: 16" in text  # read from the graph: rows come first there
+    assert "src_image_size_h: 8" in text
     assert "min_chn_0: 123.675" in text

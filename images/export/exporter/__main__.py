@@ -31,6 +31,13 @@ def arguments(argv):
     weights.add_argument("--random-weights", type=int, metavar="SEED", help="calibrated ones")
     parser.add_argument("--sha256", default="", help="of the checkpoint, or its first digits")
     parser.add_argument("--shape", type=int, nargs=2, default=(1216, 1216), metavar=("H", "W"))
+    parser.add_argument(
+        "--calibration-shape",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="what random weights are calibrated at, so that other shapes get the same ones",
+    )
     parser.add_argument("--padding", choices=("centre", "corner"), default="centre")
     parser.add_argument(
         "--pictures",
@@ -51,6 +58,8 @@ def run(options):
     from .errors import ExportError
 
     models.check_shape(*options.shape)
+    if options.calibration_shape:
+        models.check_shape(*options.calibration_shape)
     cfg = models.load_config(options.config)
 
     import mmcv
@@ -91,7 +100,10 @@ def run(options):
         checkpoint.load(model, options.checkpoint)
     else:
         say("note", text="calibrating random weights, seed {}".format(options.random_weights))
-        randomise.randomise(model, options.random_weights, traced, quiet[0][1])
+        at = tuple(options.calibration_shape or shape)
+        loud = pictures.read(files[0], at, normalisation, options.padding)
+        faint = next(pictures.quiet(at, normalisation))[1]
+        randomise.randomise(model, options.random_weights, loud, faint)
     weights_seconds = time.time() - weights_started
 
     os.makedirs(os.path.join(options.out, "reference"), exist_ok=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascadeport.cards import Card
+from cascadeport.cards import Card, Shape
 from cascadeport.engines import Mount, Task
 from cascadeport.errors import CascadeportError
 from cascadeport.options import Options
@@ -31,6 +31,7 @@ _FLAGS = ("precision_mode", "op_select_implmode", "optypelist_for_implmode", "mo
 
 def stage(
     card: Card,
+    shape: Shape,
     target: Target,
     options: Options,
     lowered: Stage,
@@ -61,7 +62,7 @@ def stage(
 
     return Stage(
         name="convert",
-        title=f"convert {card.name} for {target.soc}",
+        title=f"convert {card.name}{card.input.suffix(shape)} for {target.soc}",
         folder=options.build / "models" / card.name / f"{lowered.folder.name}-{target.soc}{kind}",
         parameters=parameters,
         inputs={"graph": lowered.key},
@@ -114,7 +115,8 @@ def arguments(
 
     from cascadeport.graph import ascend
 
-    told = ascend.describe(onnx.load(str(network), load_external_data=False))
+    graph = onnx.load(str(network), load_external_data=False)
+    told = ascend.describe(graph)
     argv = [
         "atc",
         f"--model={model}",
@@ -128,9 +130,10 @@ def arguments(
         *(f"--{key}={value}" for key, value in flags.items()),
     ]
     if card.input.dtype == "uint8":
-        text = ascend.aipp(
-            card.input.size, card.input.size, list(card.input.mean), list(card.input.std)
+        _, _, height, width = (
+            side.dim_value for side in graph.graph.input[0].type.tensor_type.shape.dim
         )
+        text = ascend.aipp(height, width, list(card.input.mean), list(card.input.std))
         (folder / _AIPP).write_text(text, encoding="ascii")
         argv.append(f"--insert_op_conf={out}/{_AIPP}")
     return tuple(argv)

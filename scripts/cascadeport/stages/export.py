@@ -7,10 +7,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cascadeport import digest
-from cascadeport.cards import Card, Checkpoint
+from cascadeport.cards import Card, Checkpoint, Shape
 from cascadeport.datasets import Item
 from cascadeport.engines import Mount, Task, choose
 from cascadeport.errors import CascadeportError
@@ -69,7 +69,10 @@ def stages(
     source: Source,
     options: Options,
 ) -> tuple[Stage, ...]:
-    """Plans fetch and export of a card's checkpoint, or the export of random weights."""
+    """Plans fetch and export of a card's checkpoint, or the export of random weights.
+
+    There is an export for every shape of the card, in their order.
+    """
     if checkpoint.config is None:
         raise CascadeportError(
             f"The card '{card.name}' does not say how its checkpoint is exported.",
@@ -85,7 +88,8 @@ def stages(
             where=f"card {card.name}: checkpoint.config",
             next="It is the name of a file in images/export/configs/, without .py.",
         )
-    _check_size(card)
+    for shape in card.input.canvases:
+        _check_shape(card, shape)
     folder = options.build / "models" / card.name
     before: tuple[Stage, ...] = ()
     if card.seed is not None:
@@ -102,36 +106,42 @@ def stages(
             _expected(checkpoint),
         )
 
-    def work(run: Run, out: Path) -> None:
-        _export(run, out, config, weights, card, source)
+    runtime = dict(_place(engine, target, options))
+    inputs = {
+        **weights.known,
+        "exporter": digest.of_sources(EXPORTER / "exporter"),
+        "config": digest.of_file(path),
+    }
 
-    exporting = Stage(
-        name="export",
-        title=f"export {card.name} to the neutral graph",
-        folder=folder / "export",
-        parameters={
-            "config": config,
-            "size": card.input.size,
-            "padding": card.input.padding,
-            "runtime": dict(_place(engine, target, options)),
-        },
-        inputs={
-            **weights.known,
-            "exporter": digest.of_sources(EXPORTER / "exporter"),
-            "config": digest.of_file(path),
-        },
-        work=work,
-    )
-    return (*before, exporting)
+    def exporting(shape: Shape) -> Stage:
+        parameters: dict[str, Any] = {"config": config, "shape": list(shape)}
+        if weights.path is None:
+            # The same weights in every shape.
+            parameters["calibrated"] = list(card.input.canvases[0])
+
+        def work(run: Run, out: Path) -> None:
+            _export(run, out, config, weights, card, shape, source)
+
+        suffix = card.input.suffix(shape)
+        return Stage(
+            name="export",
+            title=f"export {card.name}{suffix} to the neutral graph",
+            folder=folder / f"export{suffix}",
+            parameters={**parameters, "padding": card.input.padding, "runtime": runtime},
+            inputs=inputs,
+            work=work,
+        )
+
+    return (*before, *(exporting(shape) for shape in card.input.canvases))
 
 
-def _check_size(card: Card) -> None:
-    side = card.input.size
-    if side % _MULTIPLE:
+def _check_shape(card: Card, shape: Shape) -> None:
+    side = next((side for side in shape if side % _MULTIPLE), 0)
+    if side:
         near = max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE)
         raise CascadeportError(
-            f"The network's picture of {side} x {side} cannot be halved five times: each side "
-            f"must be a multiple of {_MULTIPLE}.",
+            f"The network's picture of {shape[0]} x {shape[1]} cannot be halved five times: each "
+            f"side must be a multiple of {_MULTIPLE}.",
             where=f"card {card.name}: input.size",
             next=f"The nearest is {near}.",
         )
@@ -234,7 +244,15 @@ def environment() -> Path:
     return folder
 
 
-def _export(run: Run, out: Path, config: str, weights: Weights, card: Card, source: Source) -> None:
+def _export(
+    run: Run,
+    out: Path,
+    config: str,
+    weights: Weights,
+    card: Card,
+    shape: Shape,
+    source: Source,
+) -> None:
     limit = run.options.limit
     # A pass over fewer pictures than a verification needs is no reason to verify less.
     dataset = source.load(replace(run.options, limit=limit and max(limit, _PICTURES)))
@@ -245,6 +263,7 @@ def _export(run: Run, out: Path, config: str, weights: Weights, card: Card, sour
     mounts = [pictures, code, product]
     if weights.path is None:
         chosen = ["--random-weights", str(weights.seed)]
+        chosen += ["--calibration-shape", *map(str, card.input.canvases[0])]
     else:
         given = Mount(weights.path, f"/checkpoint/{weights.path.name}")
         mounts.append(given)
@@ -254,11 +273,10 @@ def _export(run: Run, out: Path, config: str, weights: Weights, card: Card, sour
     local = run.plan.engine == "local"
     python = str(environment() / "bin" / "python") if local else "python3"
     files = [f"{engine.path(pictures)}/{item.file}" for item in various(dataset.items)]
-    size = str(card.input.size)
     argv = [
         *(python, "-m", "exporter"),
         *("--config", f"{inside}/configs/{config}.py", *chosen),
-        *("--shape", size, size, "--padding", card.input.padding),
+        *("--shape", *map(str, shape), "--padding", card.input.padding),
         *("--out", engine.path(product), "--pictures", *files),
     ]
     task = Task(

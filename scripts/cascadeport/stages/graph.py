@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cascadeport import digest
-from cascadeport.cards import Card
+from cascadeport.cards import Card, Shape
 from cascadeport.engines import choose
 from cascadeport.errors import CascadeportError
 from cascadeport.options import Options
@@ -54,6 +56,22 @@ def _host_lowering() -> str:
     return "onnxruntime" if version >= _DEFORM_CONV_SINCE else "onnxruntime-1.9"
 
 
+@dataclass(frozen=True)
+class Exported:
+    """A neutral graph.
+
+    Args:
+        path: Where it stands once the stages before are done.
+        digest: Of its content, or the key of the stage that makes it.
+        folder: The folder with PyTorch's own detections, which it is verified by; None: it came
+            without them.
+    """
+
+    path: Path
+    digest: str
+    folder: Path | None = None
+
+
 def stages(
     card: Card,
     target: Target,
@@ -67,17 +85,18 @@ def stages(
     if card.graph is None:
         assert card.checkpoint is not None
         before = export.stages(card, card.checkpoint, target, engine, source, options)
-        exported = before[-1]
-        neutral = exported.folder / export.NEUTRAL
-        lower = _lower(card, neutral, exported.key, lowering, semantics, options, exported.folder)
-        return (*before, lower, *_converted(card, target, engine, options, lower))
-    path = card.file(card.graph.path)
-    if card.graph.kind == "ready":
+        exported = [stage for stage in before if stage.name == "export"]
+        graphs = [Exported(one.folder / export.NEUTRAL, one.key, one.folder) for one in exported]
+    else:
+        before = ()
+        files = [card.file(one.path) for one in card.graph.all]
+        graphs = [Exported(path, digest.of_file(path)) for path in files]
+    if card.graph is not None and card.graph.kind == "ready":
         if lowering == "ascend":
             raise CascadeportError(
                 f"The graph of '{card.name}' is ready for onnxruntime and cannot be lowered "
                 "for Ascend.",
-                where=str(path),
+                where=str(graphs[0].path),
                 next="Export the neutral graph from the checkpoint (docs/export.md).",
             )
         if semantics.name:
@@ -87,38 +106,43 @@ def stages(
                 next="Leave them out, or use a model with a neutral graph or a checkpoint.",
             )
         return ()
-    lower = _lower(card, path, digest.of_file(path), lowering, semantics, options, None)
-    return (lower, *_converted(card, target, engine, options, lower))
+    lowered = [
+        _lower(card, shape, graph, lowering, semantics, options)
+        for shape, graph in zip(card.input.canvases, graphs, strict=True)
+    ]
+    return (*before, *lowered, *_converted(card, target, engine, options, lowered))
 
 
 def _converted(
-    card: Card, target: Target, engine: str, options: Options, lowered: Stage
+    card: Card, target: Target, engine: str, options: Options, lowered: Sequence[Stage]
 ) -> tuple[Stage, ...]:
-    """What a chip needs beyond a graph: an om file, on Ascend."""
+    """What a chip needs beyond graphs: om files, on Ascend."""
     if target.lowering != "ascend":
         return ()
     runtime = choose.identity(engine, "convert", target, options)
-    return (convert.stage(card, target, options, lowered, lowered.folder / NETWORK, runtime),)
+    return tuple(
+        convert.stage(card, shape, target, options, one, one.folder / NETWORK, runtime)
+        for shape, one in zip(card.input.canvases, lowered, strict=True)
+    )
 
 
 def _lower(
     card: Card,
-    path: Path,
-    known: str,
+    shape: Shape,
+    neutral: Exported,
     lowering: str,
     semantics: Semantics,
     options: Options,
-    exported: Path | None,
 ) -> Stage:
-    """`exported` is the folder with PyTorch's own detections, which the graph is verified by."""
-    parts = (lowering, semantics.name)
+    suffix = card.input.suffix(shape)
+    parts = (lowering + suffix, semantics.name)
     place = options.build / "models" / card.name / "-".join(filter(None, parts))
 
     def work(run: Run, folder: Path) -> None:
         from cascadeport import graph
 
         done = graph.lower(
-            path,
+            neutral.path,
             folder / NETWORK,
             lowering,
             input_dtype=card.input.dtype,
@@ -131,14 +155,15 @@ def _lower(
         )
         facts = {"lowering": lowering, "opset": done.opset, "changes": list(done.changes)}
         (folder / LOWERING).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        if exported is not None:
+        if neutral.folder is not None:
             as_it_is = lowering == _host_lowering() and not done.changes
-            told = _verify(path, folder, exported, folder / NETWORK if as_it_is else None)
+            network = folder / NETWORK if as_it_is else None
+            told = _verify(neutral.path, folder, neutral.folder, network)
             run.reporter.line("verified", f"{told}; {place / VERIFICATION}")
 
     return Stage(
         name="lower",
-        title=f"lower {card.name} for {lowering}",
+        title=f"lower {card.name}{suffix} for {lowering}",
         folder=place,
         parameters={
             "lowering": lowering,
@@ -148,7 +173,7 @@ def _lower(
             "std": list(card.input.std),
         },
         inputs={
-            "graph": known,
+            "graph": neutral.digest,
             "passes": digest.of_sources(Path(__file__).parents[1] / "graph"),
         },
         work=work,
@@ -183,15 +208,15 @@ def _flag(value: str | None, yes: str) -> bool | None:
     return None if value is None else value == yes
 
 
-def network(card: Card, stages: tuple[Stage, ...]) -> Network:
-    """The graph that the target runs, from the last stage that makes one or from the card."""
+def networks(card: Card, stages: tuple[Stage, ...]) -> tuple[Network, ...]:
+    """The graph that the target runs for every shape, from the last stages or from the card."""
     if stages:
-        last = stages[-1]
-        name = convert.NETWORK if last.name == "convert" else NETWORK
-        return Network(last.folder / name, last.key)
+        last = stages[-1].name
+        name = convert.NETWORK if last == "convert" else NETWORK
+        return tuple(Network(one.folder / name, one.key) for one in stages if one.name == last)
     assert card.graph is not None
-    path = card.file(card.graph.path)
-    return Network(path, digest.of_file(path))
+    paths = [card.file(one.path) for one in card.graph.all]
+    return tuple(Network(path, digest.of_file(path)) for path in paths)
 
 
 def changes(stages: tuple[Stage, ...]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,13 +43,14 @@ def stage(
     target: Target,
     options: Options,
     source: Source,
-    network: Network,
+    networks: Sequence[Network],
     runtime: Mapping[str, str],
     row: str,
 ) -> Stage:
     """Plans the pass.
 
     Args:
+        networks: One for every shape of the card.
         runtime: What the engine says of itself before anything runs.
         row: The name of the result's folder.
     """
@@ -60,14 +61,21 @@ def stage(
     settings = jobs.settings(card, target, options, threads)
 
     def work(run: Run, folder: Path) -> None:
-        _infer(run, folder, settings, source, network)
+        _infer(run, folder, settings, source, networks)
 
     return Stage(
         name="infer",
         title=f"run {card.name} on {source.name} ({target.title})",
         folder=options.results / name / row / "infer",
         parameters={"settings": settings, "limit": options.limit, "runtime": dict(runtime)},
-        inputs={"network": network.digest, "bundle": _bundle_digest(), **source.digests},
+        inputs={
+            **{
+                f"network{card.input.suffix(shape)}": network.digest
+                for shape, network in zip(card.input.canvases, networks, strict=True)
+            },
+            "bundle": _bundle_digest(),
+            **source.digests,
+        },
         work=work,
     )
 
@@ -79,21 +87,28 @@ def _bundle_digest() -> str:
 
 
 def _infer(
-    run: Run, folder: Path, settings: Mapping[str, Any], source: Source, network: Network
+    run: Run,
+    folder: Path,
+    settings: Mapping[str, Any],
+    source: Source,
+    networks: Sequence[Network],
 ) -> None:
     dataset = source.load(run.options)
     for warning in dataset.warnings:
         run.reporter.note(warning)
-    jobs.check_categories(run.plan.card, dataset)
-    model = Mount(network.path, f"/model/{network.path.name}")
+    card = run.plan.card
+    jobs.check_categories(card, dataset)
+    models = [
+        Mount(network.path, f"/model{card.input.suffix(shape)}/{network.path.name}")
+        for shape, network in zip(card.input.canvases, networks, strict=True)
+    ]
     pictures = Mount(dataset.pictures_dir.resolve(), "/data")
     out = Mount(folder.resolve(), "/out", writable=True)
     code = Mount(REPOSITORY / "bundle", "/opt/cascadeport/bundle")
     job = jobs.compile_job(
         settings,
         dataset,
-        model=run.engine.path(model),
-        model_sha256=_sha256(network.path),
+        models=[(run.engine.path(model), _sha256(model.source)) for model in models],
         pictures=run.engine.path(pictures),
     )
     (folder / "job.json").write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
@@ -106,7 +121,7 @@ def _infer(
         Task(
             stage="infer",
             argv=("python3", "-m", "bundle", "run", f"{inside}/job.json", inside),
-            mounts=(model, pictures, out, code),
+            mounts=(*models, pictures, out, code),
             log=folder / "infer.log",
             deadline_s=_SILENCE_S,
         ),

@@ -1,0 +1,169 @@
+"""A network for wide pictures and one for high ones: from one checkpoint to one result."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from cascadeport.graph import executable, lower
+from onnx import numpy_helper
+
+from tests.integration.test_export_pipeline import World
+
+pytestmark = pytest.mark.export
+
+SHAPES = ("256x320", "320x256")
+# More than the exporter needs, and enough of both orientations.
+PICTURES = 60
+INPUT = "shapes = [[256, 320], [320, 256]]\nresize = [320, 256]"
+
+
+def shaped(world: World, name: str, source: str) -> Path:
+    """The demo's card, in two shapes instead of the square."""
+    changes = {"size = 256": INPUT, 'padding = "centre"': 'padding = "corner"'}
+    return world.card(name, source, **changes)
+
+
+@pytest.fixture(scope="module")
+def world(repository: Path, export_python: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("shapes"), repository, export_python.parents[1])
+
+
+@pytest.fixture(scope="module")
+def trained(world: World) -> str:
+    """What a run of the demo's checkpoint in two shapes said."""
+    card = shaped(world, "trained", f'path = "{world.checkpoint}"\nconfig = "demo"')
+    return world.passes("--model", card, "--limit", PICTURES)
+
+
+def results(world: World, name: str) -> Path:
+    return world.root / "results" / f"{name}-demo-first{PICTURES}"
+
+
+def result(world: World, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((results(world, name) / "cpu/result.json").read_text())
+    return content
+
+
+def exports(world: World, name: str) -> list[Path]:
+    return [world.root / "build" / "models" / name / f"export-{shape}" for shape in SHAPES]
+
+
+def stages(said: str) -> list[str]:
+    """The stages that ran."""
+    return re.findall(r"^run +(\S+ \S+)", said, re.MULTILINE)
+
+
+def test_one_export_and_one_verification_for_every_shape(world: World, trained: str) -> None:
+    for shape, folder in zip(SHAPES, exports(world, "trained"), strict=True):
+        record = json.loads((folder / "export.json").read_text())
+        assert record["input"]["shape"] == [1, 3, *map(int, shape.split("x"))]
+        (report,) = folder.parent.glob(f"onnxruntime*-{shape}/verification.json")
+        assert str(report) in trained
+        verification = json.loads(report.read_text())
+        assert verification["passed"]
+        others = [each for each in verification["pictures"] if not each["traced"]]
+        assert len(others) >= 3
+        assert sum(each["expected"] for each in others) > 0
+        assert min(each["expected"] for each in others) == 0
+
+
+def test_every_picture_ran_in_its_own_shape_and_the_objects_were_found(
+    world: World, trained: str
+) -> None:
+    lines = (results(world, "trained") / "cpu/infer/geometry.jsonl").read_text().splitlines()
+    geometries = [json.loads(line) for line in lines]
+    assert len(geometries) == PICTURES
+    for each in geometries:
+        high = each["height"] > each["width"]
+        assert (each["input_height"], each["input_width"]) == ((320, 256) if high else (256, 320))
+    counts = Counter(each["input_height"] for each in geometries)
+    assert min(counts[256], counts[320]) > 3
+    found = result(world, "trained")
+    assert found["status"] == "measured"
+    assert found["model"]["input"] == "256x320, 320x256, pictures to 320x256"
+    world.passes("--model", "demo", "--limit", PICTURES)
+    square = result(world, "demo")
+    assert square["model"]["input"] == "256x256"
+    # The shorter edge is as long as the square's, or longer: no less is seen.
+    assert found["map"] > square["map"] - 0.05
+    assert found["map"] > 0.4
+    table = (results(world, "trained") / "comparison.md").read_text()
+    assert "input 256x320, 320x256, pictures to 320x256" in table.splitlines()[0]
+
+
+def test_a_changed_graph_of_one_shape_is_lowered_again_alone(world: World, trained: str) -> None:
+    files = []
+    for folder in exports(world, "trained"):
+        files.append(world.root / f"{folder.name}.onnx")
+        files[-1].write_bytes((folder / "neutral.onnx").read_bytes())
+    text = shaped(world, "graphs", "").read_text()
+    listed = ", ".join(f'{{ path = "{file}" }}' for file in files)
+    card = world.root / "graphs.toml"
+    card.write_text(text.replace("[checkpoint]", f'[graph]\nkind = "neutral"\nfiles = [{listed}]'))
+    words = ("--model", card, "--limit", PICTURES)
+    said = world.passes(*words)
+    assert [stage for stage in stages(said) if stage.startswith("lower")] == [
+        f"lower graphs-{shape}" for shape in SHAPES
+    ]
+    assert result(world, "graphs")["map"] == result(world, "trained")["map"]
+    again = world.passes(*words)
+    assert not stages(again)
+
+    model = onnx.load(str(files[1]))
+    model.doc_string = "another file of the same meaning"
+    onnx.save(model, str(files[1]))
+    said = world.passes(*words)
+    assert [stage for stage in stages(said) if stage.startswith("lower")] == [
+        f"lower graphs-{SHAPES[1]}"
+    ]
+    assert "run graphs" in stages(said)
+    assert result(world, "graphs")["map"] == result(world, "trained")["map"]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_the_ascend_graph_of_every_shape(
+    world: World, trained: str, index: int, tmp_path: Path
+) -> None:
+    """It passes the check that reads it as CANN's plug-ins do, and detects what PyTorch does."""
+    folder = exports(world, "trained")[index]
+    faithful = {"proposals": 1000, "across_levels": False}
+    done = lower(folder / "neutral.onnx", tmp_path / "ascend.onnx", "ascend", **faithful)
+    assert done.atc is not None
+    height, width = SHAPES[index].split("x")
+    assert done.atc.input_shape == f"input:1,3,{height},{width}"
+    path = executable(done.path, tmp_path / "executable.onnx", "fp32")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    same = total = 0
+    for file in sorted((folder / "reference").glob("*.npz")):
+        stored = np.load(file)
+        boxes, labels = session.run(None, {"input": stored["input"]})
+        assert (boxes.shape, labels.shape) == ((100, 5), (100,))
+        for box, label in zip(stored["boxes"], stored["labels"], strict=True):
+            near = (np.abs(boxes - box) <= [0.1, 0.1, 0.1, 0.1, 1e-3]).all(axis=1)
+            same += bool((near & (labels == label)).any())
+            total += 1
+    assert total > 30
+    assert same > 0.9 * total
+
+
+def test_random_weights_are_the_same_in_every_shape(world: World) -> None:
+    card = shaped(world, "drawn", f'path = "{world.checkpoint}"\nconfig = "demo"')
+    world.passes("--model", card, "--random-weights", 3)
+    weights = []
+    for folder in exports(world, "drawn-random3"):
+        graph = onnx.load(str(folder / "neutral.onnx")).graph
+        arrays = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+        # The places of anchors are those of the shape.
+        weights.append({name: each for name, each in arrays.items() if "cells_" not in name})
+    first, second = weights
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert sum(each.size for each in first.values()) > 1_000_000

@@ -1,0 +1,118 @@
+"""The Ascend runner and networks that differ in nothing but which edge is the longer one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from bundle.errors import BundleError
+from bundle.runners import open_runner
+from tests.helpers import bundle_jobs as jobs
+
+FLOAT, INT32, UINT8 = 0, 3, 4  # TensorBase.h
+
+
+class Tensor:
+    """An array that goes to the device and comes back."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = np.array(array)
+
+    def to_device(self, device: int) -> None:
+        pass
+
+    def to_host(self) -> None:
+        pass
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return self.array
+
+
+class Session:
+    """A network that answers with the shape it was made for; the file's name says which."""
+
+    layout = "first"
+    loaded: ClassVar[list[str]] = []
+
+    def __init__(self, path: str, device: int, options: Any) -> None:
+        self.loaded.append(Path(path).name)
+        height, width = map(int, Path(path).stem.split("-")[1].split("x"))
+        self.edges = height, width
+        first, last = (1, 3, height, width), (1, height, width, 3)
+        shape = first if self.layout == "first" else last
+        kind, size = (FLOAT, 4) if self.layout == "first" else (UINT8, 1)
+        self.input = SimpleNamespace(
+            name="input", datatype=kind, shape=list(shape), size=size * 3 * height * width
+        )
+
+    def set_staticbatch(self) -> None:
+        pass
+
+    def get_inputs(self) -> list[Any]:
+        return [self.input]
+
+    def get_outputs(self) -> list[Any]:
+        boxes = SimpleNamespace(name="a:0", datatype=FLOAT, shape=[100, 5], size=2000)
+        return [boxes, SimpleNamespace(name="b:0", datatype=INT32, shape=[100], size=400)]
+
+    def reset_sumaryinfo(self) -> None:
+        pass
+
+    def sumary(self) -> Any:
+        return SimpleNamespace(exec_time_list=[1.5])
+
+    def run(self, names: list[str], feeds: list[Tensor]) -> list[Tensor]:
+        boxes = np.zeros((1, 5), np.float32)
+        boxes[0, :2] = self.edges
+        return [Tensor(boxes), Tensor(np.zeros(1, np.int32))]
+
+
+@pytest.fixture
+def content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """A job of two networks, whose inputs have equally many bytes."""
+    module = ModuleType("aclruntime")
+    module.session_options = SimpleNamespace  # type: ignore[attr-defined]
+    module.InferenceSession = Session  # type: ignore[attr-defined]
+    module.Tensor = Tensor  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "aclruntime", module)
+    sys.modules.pop("bundle.runners.ascend", None)
+    monkeypatch.setattr(Session, "loaded", [])
+    made = jobs.oriented(tmp_path)
+    made["runner"] = {"name": "aclruntime", "threads": 1, "options": {}}
+    yield made
+    # It holds on to the module above, which nobody else shall meet.
+    sys.modules.pop("bundle.runners.ascend", None)
+
+
+@pytest.mark.parametrize(("dtype", "layout"), [("float32", "first"), ("uint8", "last")])
+def test_each_batch_goes_to_the_network_of_its_shape(
+    content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, dtype: str, layout: str
+) -> None:
+    monkeypatch.setattr(Session, "layout", layout)
+    content["input"]["dtype"] = dtype
+    job = jobs.checked(content)
+    runner = open_runner(job)
+    assert Session.loaded == ["tiny-64x96.onnx", "tiny-96x64.onnx"]
+    for shape in [*job.preprocess.shapes, job.preprocess.shapes[0]]:
+        found = runner.run(np.zeros(job.preprocess.batch(shape), dtype))
+        assert tuple(found.boxes[0, :2]) == shape
+    runner.close()
+
+
+@pytest.mark.parametrize(("dtype", "layout"), [("float32", "first"), ("uint8", "last")])
+def test_networks_in_another_order_than_their_shapes(
+    content: dict[str, Any], monkeypatch: pytest.MonkeyPatch, dtype: str, layout: str
+) -> None:
+    """Their bytes are as many, so that only the shape tells."""
+    monkeypatch.setattr(Session, "layout", layout)
+    content["input"]["dtype"] = dtype
+    content["models"].reverse()
+    with pytest.raises(BundleError, match="its input is 'input'") as caught:
+        open_runner(jobs.checked(content))
+    assert caught.value.where == content["models"][0]["path"]

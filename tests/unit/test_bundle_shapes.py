@@ -1,0 +1,158 @@
+"""Inputs of several shapes: every picture goes to the network of its own."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bundle.bins import read_bins, write_bins
+from bundle.digest import joint_digest
+from bundle.errors import BundleError
+from bundle.geometry import read_geometry
+from bundle.run import run
+from bundle.runners import Outputs, open_runner
+from bundle.runners import onnx as onnx_runner
+from tests.helpers import bundle_jobs as jobs
+
+WIDE, HIGH = jobs.ORIENTED
+
+
+def shape_of(width: int, height: int) -> tuple[int, int]:
+    """A picture's input; squares take the first."""
+    return HIGH if height > width else WIDE
+
+
+def assert_found(content: dict[str, Any], out: Path) -> None:
+    """Every picture's red rectangle, within a pixel of its network, and nothing else."""
+    rows = {row["image_id"]: row for row in json.loads((out / "detections.json").read_text())}
+    assert set(rows) == {item["id"] for item in content["pictures"]["items"]}
+    for item in content["pictures"]["items"]:
+        edges = item["width"], item["height"]
+        x1, y1, x2, y2 = jobs.rectangle(*edges)
+        pixel = max(max(edges) / jobs.RESIZE[0], min(edges) / jobs.RESIZE[1])
+        wanted = [x1, y1, x2 - x1, y2 - y1]
+        assert rows[item["id"]]["bbox"] == pytest.approx(wanted, abs=1.01 * pixel)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize("padding", ["centre", "corner"])
+def test_boxes_are_where_the_pixels_are(tmp_path: Path, dtype: str, padding: str) -> None:
+    changes = {"input": {"dtype": dtype}, "preprocess": {"padding": padding}}
+    content = jobs.oriented(tmp_path, **changes)
+    record = run(jobs.checked(content), str(tmp_path / "here"))
+    assert_found(content, tmp_path / "here")
+    geometries = read_geometry(str(tmp_path / "here" / "geometry.jsonl"))
+    found = {one: geometry.shape for one, geometry in geometries.items()}
+    items = content["pictures"]["items"]
+    assert found == {item["id"]: shape_of(item["width"], item["height"]) for item in items}
+    assert set(found.values()) == {WIDE, HIGH}
+    assert record["digests"]["model"] == joint_digest([one["sha256"] for one in content["models"]])
+
+    content["runner"]["options"] = {"apart": True}
+    run(jobs.checked(content), str(tmp_path / "apart"))
+    here, apart = (tmp_path / name / "detections.json" for name in ("here", "apart"))
+    assert here.read_bytes() == apart.read_bytes()
+
+
+def test_one_network_of_several_changes_the_digest() -> None:
+    assert joint_digest(["a"]) == "a"
+    assert len({joint_digest(["a", "b"]), joint_digest(["b", "a"]), joint_digest(["a", "c"])}) == 3
+
+
+def test_every_network_is_warm_before_the_first_time_is_taken(tmp_path: Path) -> None:
+    """Also where the first pictures are all wide, and the same picture comes again."""
+    content = jobs.oriented(tmp_path, measure={"warmup": 3, "repeats": 1})
+    sizes = [(96, 50)] * 6 + [(50, 96)]
+    content["pictures"]["items"] = jobs.write_pictures(tmp_path / "pictures", sizes)
+    seen: list[tuple[int, ...]] = []
+
+    def answer(batch: np.ndarray) -> Outputs:
+        seen.append(batch.shape[2:])
+        return jobs.nothing(batch)
+
+    record = run(jobs.checked(content), str(tmp_path / "out"), lambda job: jobs.Scripted(answer))
+    assert Counter(seen[:6]) == {WIDE: 3, HIGH: 3}
+    assert seen[6:] == [WIDE] * 6 + [HIGH]
+    assert (record["warmup"], record["images"]) == (6, 7)
+
+
+def test_networks_in_another_order_than_their_shapes(tmp_path: Path) -> None:
+    content = jobs.oriented(tmp_path)
+    content["models"].reverse()
+    with pytest.raises(BundleError, match=r"'input' is not float32 \(1,3,64,96\)") as caught:
+        open_runner(jobs.checked(content))
+    assert caught.value.where == content["models"][0]["path"]
+
+
+def test_a_network_that_cannot_be_loaded_closes_those_that_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = jobs.oriented(tmp_path)
+    Path(content["models"][1]["path"]).write_bytes(b"no network")
+    closed = []
+    close = onnx_runner.OnnxRunner.close
+    monkeypatch.setattr(
+        onnx_runner.OnnxRunner, "close", lambda self: (closed.append(self), close(self))
+    )
+    with pytest.raises(BundleError, match="cannot load the network") as caught:
+        open_runner(jobs.checked(content))
+    assert caught.value.where == content["models"][1]["path"]
+    assert len(closed) == 1
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_every_network_is_held_against_its_digest(tmp_path: Path, number: int) -> None:
+    content = jobs.oriented(tmp_path)
+    content["models"][number]["sha256"] = "0" * 64
+    with pytest.raises(BundleError, match="not the one that the job speaks of") as caught:
+        run(jobs.checked(content), str(tmp_path / "out"))
+    assert caught.value.where == content["models"][number]["path"]
+
+
+def infer(content: dict[str, Any], out: Path) -> Path:
+    """What ais_infer does, once for each network: over its folder, into one of the same name."""
+    job = jobs.checked(content)
+    runner = open_runner(job)
+    for shape in job.preprocess.shapes:
+        results = out / "results" / shape.name
+        results.mkdir(parents=True)
+        for path in (out / "bins" / shape.name).iterdir():
+            batch = np.fromfile(path, job.preprocess.dtype).reshape(job.preprocess.batch(shape))
+            outputs = runner.run(batch)
+            outputs.boxes.tofile(results / f"{path.stem}_0.bin")
+            outputs.labels.tofile(results / f"{path.stem}_1.bin")
+    return out / "results"
+
+
+def test_the_folders_of_ais_infer(tmp_path: Path) -> None:
+    content = jobs.oriented(tmp_path)
+    job, out = jobs.checked(content), tmp_path / "out"
+    run(job, str(tmp_path / "streamed"))
+    write_bins(job, str(out))
+    assert sorted(path.name for path in (out / "bins").iterdir()) == ["64x96", "96x64"]
+    lines = (out / "bins.info").read_text().splitlines()
+    assert lines[0] == f"0 {out}/bins/64x96/0.bin 96 64"
+    assert lines[1] == f"1 {out}/bins/96x64/1.bin 64 96"
+    results = infer(content, out)
+    read_bins(job, str(results), str(out))
+    streamed = (tmp_path / "streamed" / "detections.json").read_bytes()
+    assert (out / "detections.json").read_bytes() == streamed
+
+    (results / "96x64").rename(results / "elsewhere")
+    with pytest.raises(BundleError, match="cannot be read") as caught:
+        read_bins(job, str(results), str(out))
+    assert caught.value.where == str(results / "96x64")
+
+
+def test_geometry_of_another_job_is_no_geometry(tmp_path: Path) -> None:
+    content = jobs.oriented(tmp_path)
+    out = tmp_path / "out"
+    write_bins(jobs.checked(content), str(out))
+    results = infer(content, out)
+    with pytest.raises(BundleError, match="no network for 64x96"):
+        read_bins(jobs.checked(jobs.small(tmp_path)), str(results), str(out))
