@@ -126,6 +126,7 @@ def finish(
     spread: float = 1.0,
     semantics: Sequence[str] = (),
     model_digest: str = "m" * 64,
+    input: str | None = None,
     **run: Any,
 ) -> Result:
     """Writes infer/, evaluate/ and result.json of a target into `folder`/`target`."""
@@ -151,7 +152,7 @@ def finish(
     result = results.collate(
         target=target,
         title=title,
-        model=results.Model(name="rectangles", title="Rectangles & <others>"),
+        model=results.Model(name="rectangles", title="Rectangles & <others>", input=input),
         dataset=results.DatasetFacts(
             name=of.name,
             images=len(of.items),

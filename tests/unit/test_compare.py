@@ -204,3 +204,21 @@ def test_one_chip_of_many_is_a_column_where_there_are_many(folder: Path) -> None
     cells = [cell.strip() for cell in published.split("|")]
     assert cells[columns.index("chip img/s")] == "0.67"
     assert cells[columns.index("device img/s")] == "2.69"
+
+
+def test_results_of_other_inputs_can_be_told_apart(tmp_path: Path, boxes: datasets.Dataset) -> None:
+    """One checkpoint in two shapes: every row says its own where they differ."""
+    wide = "800x1344, 1344x800, pictures to 1333x800"
+    finished.finish(tmp_path, boxes, input="1216x1216")
+    alike = compared(tmp_path)
+    assert [row.input for row in alike.rows] == ["1216x1216"]
+    assert "input 1216x1216" in compare.as_markdown(alike).splitlines()[0]
+    finished.finish(tmp_path, boxes, target="T4", title="NVIDIA T4", input=wide)
+    table = compared(tmp_path)
+    assert table.inputs == ["1216x1216", wide]
+    text = compare.as_markdown(table)
+    assert "input" not in text.splitlines()[0]
+    assert "- CPU, onnxruntime: input 1216x1216" in text
+    assert f"- NVIDIA T4: input {wide}" in text
+    rows = list(csv.DictReader(io.StringIO(compare.as_csv(table).lstrip("\ufeff"))))
+    assert [row["input"] for row in rows] == ["1216x1216", wide]
