@@ -383,7 +383,10 @@ def test_no_space_left_keeps_finished_stages(world: World) -> None:
         assert world.run("--limit", "2").returncode == 0
         finished = small / f"small-{world.data.name}-first2" / "cpu" / "infer" / "run.json"
         process = _busy(world)
-        with (small / "ballast").open("wb") as file, pytest.raises(OSError, match="space"):
+        with (
+            (small / "ballast").open("wb", buffering=0) as file,
+            pytest.raises(OSError, match="space"),
+        ):
             while True:
                 file.write(bytes(1 << 16))
                 file.flush()
