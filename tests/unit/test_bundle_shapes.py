@@ -156,3 +156,11 @@ def test_geometry_of_another_job_is_no_geometry(tmp_path: Path) -> None:
     results = infer(content, out)
     with pytest.raises(BundleError, match="no network for 64x96"):
         read_bins(jobs.checked(jobs.small(tmp_path)), str(results), str(out))
+
+
+def test_the_threads_of_one_network_do_not_spin_while_another_runs(tmp_path: Path) -> None:
+    several, one = jobs.checked(jobs.oriented(tmp_path)), jobs.checked(jobs.small(tmp_path))
+    key = "session.force_spinning_stop"
+    assert onnx_runner._options(several).get_session_config_entry(key) == "1"
+    with pytest.raises(RuntimeError):
+        onnx_runner._options(one).get_session_config_entry(key)
