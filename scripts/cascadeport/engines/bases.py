@@ -68,13 +68,16 @@ def resolve(client: docker.DockerClient, image: str) -> str:
         CascadeportError: The registry cannot be reached, or has no such image.
     """
     import docker.errors
+    import requests.exceptions
 
     try:
         return str(client.images.get_registry_data(image).id)
-    except (docker.errors.APIError, docker.errors.ImageNotFound) as error:
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        # A registry behind a firewall that drops packets is silent until the engine is given up on.
+        said = getattr(error, "explanation", None) or error
         raise CascadeportError(
             f"The digest of {image} cannot be resolved.",
-            where=str(error.explanation or error)[:300],
+            where=str(said)[:300],
             next="Run this where the registry can be reached; behind a mirror, give its image as "
             "BASE_IMAGE=name:tag@sha256:… instead. The lock is as it was.",
         ) from error
