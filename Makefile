@@ -17,6 +17,7 @@ OPTIONS = $(if $(TARGET),--target $(TARGET)) $(if $(MODEL),--model "$(MODEL)") \
   $(if $(ENGINE),--engine $(ENGINE)) $(if $(THREADS),--threads $(THREADS)) \
   $(if $(REPEATS),--repeats $(REPEATS)) $(if $(BUILD),--build "$(BUILD)") \
   $(if $(RESULTS),--results "$(RESULTS)") $(if $(filter-out 0,$(SIMULATE)),--simulate) \
+  $(if $(filter-out 0,$(BINS)),--bins) \
   $(if $(filter-out 0,$(KEEP_GOING)),--keep-going) \
   $(if $(filter-out 0,$(KEEP_FAILED)),--keep-failed) $(if $(filter-out 0,$(DEBUG)),--debug)
 

@@ -68,6 +68,14 @@ def _bins_read(options: Any) -> int:
     return 0
 
 
+def _bins_run(options: Any) -> int:
+    from bundle.ais_infer import run_bins
+
+    run_bins(read_job(options.job), options.out)
+    events.emit("done")
+    return 0
+
+
 def _selfcheck(options: Any) -> int:
     from bundle.selfcheck import selfcheck
 
@@ -94,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "bins-write", _bins_write, "write the input files of ais_infer", write)
     read = ("job", "results", "out")
     _add(commands, "bins-read", _bins_read, "read the output files of ais_infer", read)
+    _add(commands, "bins-run", _bins_run, "run a job by ais_infer", ("job", "out"))
     return parser
 
 

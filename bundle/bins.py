@@ -13,7 +13,7 @@ ais_infer runs one network over one folder. Where a job has several, each has a 
 from __future__ import annotations
 
 import os
-from typing import Dict, Iterator, List, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 import numpy as np
 
@@ -46,13 +46,13 @@ def write_bins(job: Job, out: str) -> None:
     stems = _stems(job)
     folder = os.path.join(out, "bins")
     for shape in job.preprocess.shapes:
-        make_folder(_below(folder, shape, job))
+        make_folder(below(folder, shape, job))
     bins_info, pictures_info = os.path.join(out, "bins.info"), os.path.join(out, "pictures.info")
     with Lines(bins_info) as bins, Lines(pictures_info) as pictures:
         with Lines(os.path.join(out, _GEOMETRY)) as geometries:
             for index, (picture, geometry, batch) in enumerate(_prepared(job)):
                 shape = geometry.shape
-                target = os.path.join(_below(folder, shape, job), stems[picture.id] + ".bin")
+                target = os.path.join(below(folder, shape, job), stems[picture.id] + ".bin")
                 with writing(target), open(target, "wb") as stream:
                     stream.write(batch)
                 path = job.path(picture)
@@ -66,24 +66,32 @@ def write_bins(job: Job, out: str) -> None:
         )
 
 
-def read_bins(job: Job, results: str, out: str) -> None:
+def read_bins(
+    job: Job,
+    results: str,
+    out: str,
+    environment: Optional[Dict[str, Any]] = None,
+    summary: Optional[Dict[str, Any]] = None,
+) -> None:
     """Postprocesses what ais_infer left in the folder `results`.
 
     Leaves in `out` `detections.json`, `txt/<stem>.txt` with a line `name score x1 y1 x2 y2` per
-    detection, and `run.json` without times: they are in ais_infer's own summary.
+    detection, and `run.json`, with times only where a `summary` gives them.
 
     Args:
         job: The job.
         results: The folder with `<stem>_0.bin` and `<stem>_1.bin`; with several networks, the
             one with a folder of those for each, named by its shape.
         out: The folder that `write_bins` wrote to: its `geometry.jsonl` is used.
+        environment: What is known of the run, for `environment` in run.json.
+        summary: What is known of its times, for `summary` there.
 
     Raises:
         BundleError: Outputs are missing or break the contract, or there is no geometry.
     """
     stems = _stems(job)
     geometries = read_geometry(os.path.join(out, _GEOMETRY))
-    folders = {shape: _below(results, shape, job) for shape in job.preprocess.shapes}
+    folders = {shape: below(results, shape, job) for shape in job.preprocess.shapes}
     used = {geometry.shape for geometry in geometries.values()}
     names = {shape: _list(folder) for shape, folder in folders.items() if shape in used}
     skipped: List[Skipped] = []
@@ -120,9 +128,11 @@ def read_bins(job: Job, results: str, out: str) -> None:
             if len(drawable) < job.draw:
                 drawable.append((picture, found))
     draw_pictures(job, drawable, out)
-    environment = dict(versions(), **host())
-    images = len(job.pictures) - len(skipped)
-    write_json(os.path.join(out, NAME), record(job, environment, [Pass()], images, skipped))
+    known = dict(versions(), **host())
+    known.update(environment or {})
+    result = record(job, known, [Pass()], len(job.pictures) - len(skipped), skipped)
+    result["summary"].update(summary or {})
+    write_json(os.path.join(out, NAME), result)
 
 
 def _prepared(job: Job) -> Iterator[Tuple[Picture, Geometry, np.ndarray]]:
@@ -143,8 +153,8 @@ def _prepared(job: Job) -> Iterator[Tuple[Picture, Geometry, np.ndarray]]:
         progress.step()
 
 
-def _below(folder: str, shape: Shape, job: Job) -> str:
-    """The folder of one network's files: the given one while there is but one network."""
+def below(folder: str, shape: Shape, job: Job) -> str:
+    """The folder of one network's files below `folder`, which it is while there is but one."""
     return os.path.join(folder, shape.name) if len(job.preprocess.shapes) > 1 else folder
 
 

@@ -42,7 +42,7 @@ def run(job: Job, out: str, load: Callable[[Job], Runner] = open_runner) -> Dict
     make_folder(out)
     forget(out)
     for network in job.runner.networks:
-        _check_file(network)
+        check_file(network)
     with Stream(job, load) as stream, Lines(os.path.join(out, "times.csv"), HEADER) as times:
         warmup = _warm_up(job, stream)
         scored, skipped, found = _score(job, stream, times, out)
@@ -55,7 +55,12 @@ def run(job: Job, out: str, load: Callable[[Job], Runner] = open_runner) -> Dict
     return result
 
 
-def _check_file(network: Network) -> None:
+def check_file(network: Network) -> None:
+    """Holds a network's file against the digest that the job has.
+
+    Raises:
+        BundleError: It is another file, or cannot be read.
+    """
     try:
         digest = file_digest(network.path)
     except OSError as failure:

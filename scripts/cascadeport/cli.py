@@ -134,6 +134,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--keep-going", action="store_true", help="list pictures that cannot be read, go on")
     add("--engine", choices=("local", "docker"), help="where commands run (the target's own)")
     add("--simulate", action="store_true", help="run an Ascend target on a stand-in for CANN")
+    add("--bins", action="store_true", help="run an Ascend target by the vendor's ais_infer")
     add(
         "--proposals", type=int, metavar="N", help="proposals that the RPN keeps (the target's own)"
     )

@@ -15,6 +15,8 @@ FORMAT = 2
 # Pictures that a repeat passes over: enough for a stable mean, and on a slow device not hours.
 _REPEAT_PICTURES = 200
 _WARMUP = 5
+# Where the Ascend images have the vendor's tool.
+_AIS_INFER = "/opt/ais_infer/ais_infer.py"
 
 
 def settings(card: Card, target: Target, options: Options, threads: int) -> dict[str, Any]:
@@ -27,6 +29,8 @@ def settings(card: Card, target: Target, options: Options, threads: int) -> dict
     if target.soc:
         # For the sentence that a runner says when the device turns out to be another one.
         runner["options"]["soc"] = target.soc
+    if options.bins:
+        runner["options"]["ais_infer"] = _AIS_INFER
     if target.runner.provider:
         runner["provider"] = target.runner.provider
     return {

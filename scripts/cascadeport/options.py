@@ -24,6 +24,7 @@ class Options:
         keep_going: Count and list pictures that cannot be read instead of stopping.
         engine: "local" or "docker"; None: the target's default.
         simulate: Run an Ascend target on the stand-in for CANN.
+        bins: Run an Ascend target by the vendor's ais_infer and `.bin` files.
         proposals: How many proposals the RPN keeps at most; None: the target's default.
         nms_levels: "within" or "across"; None: the target's default.
         nms_precision: "float32" or "float16"; None: the target's default.
@@ -46,6 +47,7 @@ class Options:
     keep_going: bool = False
     engine: str | None = None
     simulate: bool = False
+    bins: bool = False
     proposals: int | None = None
     nms_levels: str | None = None
     nms_precision: str | None = None

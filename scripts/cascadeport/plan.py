@@ -85,6 +85,7 @@ class Plan:
     stages: tuple[Stage, ...]
     semantics: targets.Semantics
     notes: tuple[str, ...] = ()
+    bins: bool = False
 
     @property
     def data_name(self) -> str:
@@ -99,14 +100,15 @@ class Plan:
     @property
     def row(self) -> str:
         """The name of the result: the target's, and what the user chose instead of its own."""
-        return row(self.target_name, self.semantics)
+        return row(self.target_name, self.semantics, self.bins)
 
     @property
     def title(self) -> str:
         """How tables name the result."""
         seed = self.card.seed
         drawn = "" if seed is None else f"random weights, seed {seed}"
-        told = ", ".join(filter(None, (self.semantics.title, drawn)))
+        tool = "by ais_infer" if self.bins else ""
+        told = ", ".join(filter(None, (self.semantics.title, drawn, tool)))
         return f"{self.target.title} ({told})" if told else self.target.title
 
     @property
@@ -123,9 +125,9 @@ class Plan:
         return next(stage for stage in self.stages if stage.name == name)
 
 
-def row(target: str, semantics: targets.Semantics) -> str:
+def row(target: str, semantics: targets.Semantics, bins: bool = False) -> str:
     """The name of a result's folder, so that results of different semantics stand side by side."""
-    return f"{target}-{semantics.name}" if semantics.name else target
+    return "-".join(filter(None, (target, semantics.name, "bins" if bins else "")))
 
 
 def chosen(options: Options, target: Target) -> targets.Semantics:
@@ -186,6 +188,11 @@ def plan(options: Options) -> Plan:
             next="Leave it out for all.",
         )
     target = targets.find(options.target, targets.load(options.targets))
+    if options.bins and target.runner.name != "aclruntime":
+        raise CascadeportError(
+            f"BINS=1 is the way of Ascend's ais_infer; {options.target} is none of its targets.",
+            next="Leave it out, or take TARGET=310 or 310P3.",
+        )
     semantics = chosen(options, target)
     card = cards.load(cards.find(options.model or target.model, options.models))
     card = asked_for(card, options)
@@ -198,7 +205,7 @@ def plan(options: Options) -> Plan:
         card, target, lowering, target.semantics.overridden(semantics), engine, source, options
     )
     networks = graph.networks(card, graphs)
-    name = row(options.target, semantics)
+    name = row(options.target, semantics, options.bins)
     inferring = infer.stage(card, target, options, source, networks, runtime, name)
     evaluating = evaluate.stage(inferring, options, source)
     return Plan(
@@ -211,4 +218,5 @@ def plan(options: Options) -> Plan:
         semantics=semantics,
         stages=(*source.stages, *graphs, inferring, evaluating),
         notes=notes,
+        bins=options.bins,
     )

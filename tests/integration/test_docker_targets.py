@@ -10,6 +10,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -233,6 +234,40 @@ def test_310_simulated_shares_the_pictures_among_its_chips(
     with next(tmp_path.glob("results/*/*/infer/times.csv")).open() as file:
         chips = {row["chip"] for row in csv.DictReader(file)}
     assert chips == {"0", "1", "2", "3"}
+    assert empty(engine)
+
+
+@pytest.mark.parametrize(("target", "chips"), [("310P3", 1), ("310", 4)])
+def test_by_way_of_ais_infer_the_detections_are_the_same(
+    engine: PrivateEngine, shared_build: Path, tmp_path: Path, target: str, chips: int
+) -> None:
+    """BINS=1: `.bin` files, a process of the vendor's command line per chip, `.bin` files."""
+    env = environment(engine, target)
+    words = [*DEMO, "--target", target, "--simulate"]
+    streamed = run_all(tmp_path / "streamed", shared_build, *words, **env)
+    found = run_all(tmp_path / "bins", shared_build, *words, "--bins", **env)
+    assert found["status"] == "simulated"
+    assert found["detections"] == streamed["detections"] != []
+    assert found["target"] == f"{target}-bins"
+    assert found["chip_ips"] is found["device_ips"] is found["latency_ms"] is None
+    assert found["run"]["environment"]["runtime"] == "ais_infer"
+    assert found["run"]["environment"]["chips"] == chips
+
+    (folder,) = tmp_path.glob("bins/*/*/infer")
+    assert list(folder.rglob("*.bin")) == []
+    logs = sorted(folder.glob("ais_infer-*.log"))
+    assert [log.name for log in logs] == [f"ais_infer-{chip}.log" for chip in range(chips)]
+    means = []
+    for log in logs:
+        told = re.search(r"throughput 1000\*batchsize\(1\)/NPU.*: ([\d.]+)$", log.read_text(), re.M)
+        assert told is not None
+        means.append(1000 / float(told[1]))
+    # The device's own words, of which a simulated result shows nothing.
+    summary = json.loads((folder / "run.json").read_text())["summary"]
+    assert summary["latency_ms"]["n"] == found["images"]
+    assert summary["latency_ms"]["mean"] == pytest.approx(sum(means) / chips)
+    assert summary["device_ips"] == pytest.approx(sum(1000 / mean for mean in means))
+    assert summary["end_to_end_ips"] is None
     assert empty(engine)
 
 

@@ -233,7 +233,7 @@ def _idle(context: Context) -> Finding:
 
 
 def _packages(context: Context) -> Finding:
-    missing = ascend.missing_packages(context.variables)
+    missing = ascend.missing_packages(context.variables, context.options.bins)
     cann = ascend.cann()
     if missing:
         return Finding(

@@ -29,6 +29,7 @@ class Cann(Strict):
     source: str
     packages: list[str]
     wheel: str
+    tool: str
 
 
 def cann() -> Cann:
@@ -41,15 +42,19 @@ def folder(variables: Mapping[str, str]) -> Path:
     return REPOSITORY / variables.get("CANN", "images/ascend/cann")
 
 
-def missing_packages(variables: Mapping[str, str]) -> list[str]:
-    """The files of the vendor's that are not in place or not recorded with a checksum."""
+def missing_packages(variables: Mapping[str, str], bins: bool = False) -> list[str]:
+    """The files of the vendor's that are not in place or not recorded with a checksum.
+
+    Args:
+        bins: Whether ais_infer is one of them.
+    """
     release = cann()
     arch = platform.machine()
     place = folder(variables)
     found = []
     sums = place / SUMS
     recorded = sums.read_text(encoding="utf-8") if sums.exists() else ""
-    for pattern in (*release.packages, release.wheel):
+    for pattern in (*release.packages, release.wheel, *((release.tool,) if bins else ())):
         name = pattern.format(arch=arch)
         files = sorted(place.glob(name))
         if not files:
@@ -136,7 +141,7 @@ def prepare(options: Options, chips: int, environ: Mapping[str, str]) -> None:
     if options.simulate:
         simulator.prepare(_soc(options), chips, release.version, environ)
         return
-    missing = missing_packages(environ)
+    missing = missing_packages(environ, options.bins)
     if missing:
         raise CascadeportError(
             f"{', '.join(missing)} missing: the vendor's packages may not be passed on, you put "

@@ -140,10 +140,11 @@ def _write(place: Path, packages: Path, soc: str, chips: int, version: str) -> N
         (cann / name).write_bytes(_installer(home, version, files))
     wheel = f"aclruntime-0.0.2-{_TAG}-linux_{machine}.whl"
     (cann / wheel).write_bytes(_wheel(machine))
+    (cann / "ais_infer.tar.gz").write_bytes(_archive(_tree(SOURCES / "ais_infer", "ais_infer")))
     sums = [
         f"{digest.of_file(path)}  {path.name}\n"
         for path in sorted(cann.iterdir())
-        if path.suffix in (".run", ".whl")
+        if path.suffix in (".run", ".whl", ".gz")
     ]
     (cann / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
     (driver / "version.info").write_text(_DRIVER_INFO, encoding="utf-8")
@@ -179,6 +180,14 @@ def _installer(home: str, version: str, files: Iterable[File]) -> bytes:
             link.type, link.linkname = tarfile.SYMTYPE, target
             tar.addfile(link)
     return (SOURCES / "installer.sh").read_bytes() + gzip.compress(plain.getvalue(), 1, mtime=0)
+
+
+def _archive(files: Iterable[File]) -> bytes:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as tar:
+        for name, content, mode in files:
+            _add(tar, name, content, mode)
+    return gzip.compress(plain.getvalue(), 1, mtime=0)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:

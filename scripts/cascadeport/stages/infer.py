@@ -120,7 +120,10 @@ def _infer(
     run.engine.run(
         Task(
             stage="infer",
-            argv=("python3", "-m", "bundle", "run", f"{inside}/job.json", inside),
+            argv=(
+                *("python3", "-m", "bundle", "bins-run" if run.options.bins else "run"),
+                *(f"{inside}/job.json", inside),
+            ),
             mounts=(*models, pictures, out, code),
             log=folder / "infer.log",
             deadline_s=_SILENCE_S,
