@@ -24,7 +24,7 @@ from cascadeport.engines.docker import DockerEngine
 from cascadeport.errors import CascadeportError
 from cascadeport.options import REPOSITORY, Options
 
-from tests.helpers import docker_engine, docker_fixtures, real_world, stand_in_base
+from tests.helpers import docker_engine, docker_fixtures, real_world, stand_in_base, tiny_model
 from tests.helpers.docker_engine import PrivateEngine
 from tests.helpers.free_port import free_port
 
@@ -124,6 +124,49 @@ def cpu_run(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     shared = request.getfixturevalue("shared")
     card = real_world.nanodet(shared, tmp_path)
     return ["--model", str(card), "--data", str(shared / "coco26")]
+
+
+def two_shapes(folder: Path) -> Path:
+    """A card with a network for wide pictures and another for high ones."""
+    files = []
+    for shape in ((96, 128), (128, 96)):
+        name = "{}x{}.onnx".format(*shape)
+        tiny_model.save(folder / name, size=shape)
+        files.append(f'{{ path = "{name}" }}')
+    path = folder / "shapes.toml"
+    path.write_text(
+        f"""
+title = "What is bright"
+classes = [
+    {{ name = "disc", category_id = 1 }},
+    {{ name = "square", category_id = 3 }},
+    {{ name = "triangle", category_id = 4 }},
+]
+[input]
+shapes = [[96, 128], [128, 96]]
+resize = [128, 96]
+mean = [0, 0, 0]
+std = [255, 255, 255]
+channels = "rgb"
+[graph]
+files = [{", ".join(files)}]
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_networks_of_two_shapes_in_one_container(
+    engine: PrivateEngine, shared_build: Path, tmp_path: Path
+) -> None:
+    env = environment(engine, "cpu")
+    what = ["--model", str(two_shapes(tmp_path)), *DEMO[2:]]
+    docker = run_all(tmp_path / "docker", shared_build, *what, "--engine", "docker", **env)
+    local = run_all(tmp_path / "local", shared_build, *what)
+    assert docker["detections"] == local["detections"] != []
+    lines = next(tmp_path.glob("docker/*/cpu/infer/geometry.jsonl")).read_text().splitlines()
+    assert {json.loads(line)["input_height"] for line in lines} == {96, 128}
+    assert empty(engine)
 
 
 def test_cpu_in_a_container_finds_what_a_local_run_finds(
