@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers import real_world
+from tests.helpers import command, real_world
 
 
-def run(repository: Path, folder: Path, *more: str) -> dict[str, Any]:
+def run(folder: Path, *more: str) -> dict[str, Any]:
     """The first row of the comparison that `cascadeport all` writes into `folder`."""
-    places = ["--build", str(folder / "build"), "--results", str(folder / "results")]
-    path = os.pathsep.join([str(repository / "scripts"), str(repository)])
-    done = subprocess.run(
-        [sys.executable, "-m", "cascadeport", "all", "--repeats", "1", *places, *more],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = command.run(folder, *more)
     assert done.returncode == 0, done.stderr
     (comparison,) = (folder / "results").glob("*/comparison.json")
     row: dict[str, Any] = json.loads(comparison.read_text(encoding="utf-8"))["rows"][0]
     return row
 
 
-def test_somebody_elses_detector_on_coco(repository: Path, shared: Path, tmp_path: Path) -> None:
+def test_somebody_elses_detector_on_coco(shared: Path, tmp_path: Path) -> None:
     """AP 0.3274 and AP50 0.4972 were measured with pycocotools on the detector's own code."""
     card = real_world.nanodet(shared, tmp_path)
-    row = run(repository, tmp_path, "--model", str(card), "--data", str(shared / "coco26"))
+    row = run(tmp_path, "--model", str(card), "--data", str(shared / "coco26"))
     assert row["status"] == "measured"
     assert row["map"] == pytest.approx(0.327, abs=0.003)
     assert row["map50"] == pytest.approx(0.497, abs=0.003)
     assert row["images"] == 26
 
 
-def test_the_demo_on_its_held_out_pictures(repository: Path, tmp_path: Path) -> None:
+def test_the_demo_on_its_held_out_pictures(tmp_path: Path) -> None:
     """The committed model, the drawn pictures: at least what docs/demo.md promises."""
-    row = run(repository, tmp_path)
+    row = run(tmp_path)
     assert row["status"] == "measured"
     assert row["images"] == 200
     assert row["map"] >= 0.60

@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers import small_world
-
-
-def run(repository: Path, tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "cascadeport", "all", "--repeats", "1"]
-    command += ["--build", str(tmp_path / "build"), "--results", str(tmp_path / "results"), *more]
-    path = os.pathsep.join([str(repository / "scripts"), str(repository)])
-    return subprocess.run(
-        command,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from tests.helpers import command, small_world
 
 
 def detections(folder: Path) -> Any:
     return json.loads((folder / "infer" / "detections.json").read_text())
 
 
-def test_chosen_semantics_stand_beside_the_targets_own(repository: Path, tmp_path: Path) -> None:
+def test_chosen_semantics_stand_beside_the_targets_own(tmp_path: Path) -> None:
     demo = ("--limit", "6")
     chosen = ("--proposals", "20", "--nms-levels", "across", "--nms-precision", "float16")
     for more in ((), chosen, ("--nms-levels", "within", "--nms-precision", "float32")):
-        done = run(repository, tmp_path, *demo, *more)
+        done = command.run(tmp_path, *demo, *more)
         assert done.returncode == 0, done.stderr
     folder = tmp_path / "results" / "demo-demo-first6"
     rows = json.loads((folder / "comparison.json").read_text())["rows"]
@@ -64,13 +48,11 @@ def test_chosen_semantics_stand_beside_the_targets_own(repository: Path, tmp_pat
         (("--proposals", "9"), "is ready as it is; its meaning cannot be changed"),
     ],
 )
-def test_what_cannot_be_chosen_is_refused(
-    repository: Path, tmp_path: Path, more: tuple[str, ...], told: str
-) -> None:
+def test_what_cannot_be_chosen_is_refused(tmp_path: Path, more: tuple[str, ...], told: str) -> None:
     small_world.dataset(tmp_path / "data")
     small_world.card(tmp_path)
     where = ("--model", str(tmp_path / "small.toml"), "--data", str(tmp_path / "data"))
-    done = run(repository, tmp_path, *where, *more)
+    done = command.run(tmp_path, *where, *more)
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr

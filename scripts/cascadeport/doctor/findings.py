@@ -117,6 +117,19 @@ def elsewhere(context: Context) -> Finding:
     )
 
 
+def idle(others: Sequence[str]) -> Finding:
+    """Whether anybody else uses the device: `others` names who does."""
+    if not others:
+        return Finding("idle", "ok", "Nobody else uses the device.")
+    return Finding(
+        "idle",
+        "warn",
+        f"Others use the device: {', '.join(others)}.",
+        reason="What is measured beside other work is INVALID.",
+        remedy="Stop them, or wait until they are done.",
+    )
+
+
 def healthy(findings: Sequence[Finding]) -> bool:
     """Whether a run may start."""
     return all(finding.status != "fail" for finding in findings)

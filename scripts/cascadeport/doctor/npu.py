@@ -11,7 +11,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascadeport.doctor.findings import Check, Context, Finding, elsewhere
+from cascadeport.doctor.findings import Check, Context, Finding, elsewhere, idle
 from cascadeport.engines import ascend, compose, faults
 from cascadeport.errors import CascadeportError
 
@@ -219,17 +219,9 @@ def _chips(context: Context) -> Finding:
 def _idle(context: Context) -> Finding:
     report = ask(context)
     busy = [chip for chip in report.chips if (chip.ai_core_percent or 0) > 0]
-    if report.processes or busy:
-        names = [f"{p.name or 'a process'} ({p.pid}) on chip {p.chip}" for p in report.processes]
-        names += [f"chip {chip.device} is {chip.ai_core_percent:.0f} % busy" for chip in busy]
-        return Finding(
-            "idle",
-            "warn",
-            f"Others use the device: {', '.join(names)}.",
-            reason="What is measured beside other work is INVALID.",
-            remedy="Stop them, or wait until they are done.",
-        )
-    return Finding("idle", "ok", "Nobody else uses the device.")
+    names = [f"{p.name or 'a process'} ({p.pid}) on chip {p.chip}" for p in report.processes]
+    names += [f"chip {chip.device} is {chip.ai_core_percent:.0f} % busy" for chip in busy]
+    return idle(names)
 
 
 def _packages(context: Context) -> Finding:

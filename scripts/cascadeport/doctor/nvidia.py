@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cascadeport.doctor.findings import Check, Context, Finding, elsewhere
+from cascadeport.doctor.findings import Check, Context, Finding, elsewhere, idle
 from cascadeport.errors import CascadeportError
 
 _GPUS = "--query-gpu=index,name,driver_version,memory.used,memory.total,utilization.gpu"
@@ -111,17 +111,9 @@ def _idle(context: Context) -> Finding:
 def judge_idle(gpus: Sequence[Gpu], processes: Sequence[Process]) -> Finding:
     """Whether anybody else uses the GPUs."""
     busy = [gpu for gpu in gpus if (gpu.busy_percent or 0) > 0]
-    if processes or busy:
-        names = [f"{process.name} ({process.pid})" for process in processes]
-        names += [f"GPU {gpu.index} is {gpu.busy_percent} % busy" for gpu in busy]
-        return Finding(
-            "idle",
-            "warn",
-            f"Others use the device: {', '.join(names)}.",
-            reason="What is measured beside other work is INVALID.",
-            remedy="Stop them, or wait until they are done.",
-        )
-    return Finding("idle", "ok", "Nobody else uses the device.")
+    names = [f"{process.name} ({process.pid})" for process in processes]
+    names += [f"GPU {gpu.index} is {gpu.busy_percent} % busy" for gpu in busy]
+    return idle(names)
 
 
 def _concerns(context: Context) -> bool:
