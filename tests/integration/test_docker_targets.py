@@ -265,6 +265,32 @@ def test_a_simulated_target_on_another_host(
     assert empty(engine)
 
 
+def test_what_was_cut_off_is_made_again(
+    engine: PrivateEngine, shared_build: Path, tmp_path: Path
+) -> None:
+    """A stage's output that something truncated is never used, and the others are kept."""
+    env = environment(engine, "310P3")
+    words = [*DEMO, "--target", "310P3", "--simulate"]
+    before = run_all(tmp_path / "results", shared_build, *words, **env)
+    om = next(shared_build.glob("models/demo/ascend-*-Ascend310P3-simulated/network.om"))
+    found = next(tmp_path.glob("results/*/310P3/infer/detections.json"))
+    for path in (om, found):
+        path.write_bytes(path.read_bytes()[:-100])
+    again = subprocess.run(
+        command_line(tmp_path / "results", shared_build, *words),
+        env={**os.environ, **PATHS, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr
+    assert "skip     lower demo" in again.stderr
+    assert "run      convert demo" in again.stderr
+    assert "run      run demo on demo" in again.stderr
+    assert json.loads(found.read_text()) == before["detections"]
+    assert empty(engine)
+
+
 def test_310_simulated_shares_the_pictures_among_its_chips(
     engine: PrivateEngine, shared_build: Path, tmp_path: Path
 ) -> None:

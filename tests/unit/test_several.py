@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from cascadeport import cli, several
 from cascadeport.engines import hosts
 from cascadeport.errors import CascadeportError
 from cascadeport.options import Options
+from cascadeport.progress import Reporter
 
 
 @pytest.fixture
@@ -67,3 +70,47 @@ def test_every_option_reaches_the_run_of_each_target() -> None:
     assert arguments.target == "310P3"
     again = cli._options(arguments)
     assert again == Options(**{**vars(options), "target": "310P3"})
+
+
+MEETING = """
+import pathlib, sys, time
+me, other, folder = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+(folder / me).touch()
+end = time.monotonic() + 60
+while not (folder / other).exists():
+    if time.monotonic() > end:
+        sys.exit(3)
+    time.sleep(0.02)
+print("# table of " + me)
+"""
+ALONE = """
+import os, sys
+mark = os.path.join(sys.argv[3], "running")
+os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+os.remove(mark)
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "groups"),
+    [(MEETING, {"here": ["one"], "there": ["two"]}), (ALONE, {"here": ["one", "two"]})],
+)
+def test_hosts_work_side_by_side_and_each_on_one_target_at_a_time(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    script: str,
+    groups: dict[str, list[str]],
+) -> None:
+    """Those who meet must run at the same time; those who want to be alone must not."""
+    others = {"one": "two", "two": "one"}
+    monkeypatch.setattr(several, "by_host", lambda found, options: groups)
+    monkeypatch.setattr(
+        several,
+        "command_line",
+        lambda options, name: [sys.executable, "-c", script, name, others[name], str(tmp_path)],
+    )
+    assert several.run(["one", "two"], Options(), Reporter(io.StringIO())) == 0
+    if script == MEETING:
+        lines = sorted(capsys.readouterr().out.split("\n"))
+        assert [line for line in lines if line] == ["# table of one", "# table of two"]
