@@ -416,7 +416,7 @@ def test_a_driver_older_than_cann_is_told_at_the_start(
     monkeypatch.setattr(
         ascend,
         "variables",
-        lambda options, environ: {**known(options, environ), "ASCEND_DRIVER": str(driver)},
+        lambda *given: {**known(*given), "ASCEND_DRIVER": str(driver)},
     )
     with pytest.raises(CascadeportError, match=r"driver 21\.0\.3\.1 is older") as caught:
         in_container(engine, "310P3", tmp_path, "true", simulate=True)
