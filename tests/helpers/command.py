@@ -12,19 +12,16 @@ from cascadeport.options import REPOSITORY
 ENV = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY / "scripts"), str(REPOSITORY)])}
 
 
-def line(folder: Path, *words: str, build: Path | None = None) -> list[str]:
-    """`cascadeport all`, one timed pass, with `build` and `results` below a folder of its own."""
+def line(build: Path, results: Path, *words: str) -> list[str]:
+    """`cascadeport all` with one timed pass, and places of its own."""
     command = [sys.executable, "-m", "cascadeport", "all", "--repeats", "1"]
-    places = ["--build", str(build or folder / "build"), "--results", str(folder / "results")]
-    return [*command, *places, *words]
+    return [*command, "--build", str(build), "--results", str(results), *words]
 
 
-def run(
-    folder: Path, *words: str, build: Path | None = None, **env: str
-) -> subprocess.CompletedProcess[str]:
+def run(build: Path, results: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Runs it to its end."""
     return subprocess.run(
-        line(folder, *words, build=build),
+        line(build, results, *words),
         env={**os.environ, **ENV, **env},
         capture_output=True,
         text=True,

@@ -161,14 +161,19 @@ def busybox(engine: PrivateEngine) -> None:
     )
 
 
-@contextlib.contextmanager
-def started(**more: Any) -> Iterator[PrivateEngine]:
-    """An engine with the smallest base in it, or a skip that says why there is none."""
+def require() -> None:
+    """Skips the test, and says why, where no engine can be started."""
     reason = docker_engine.missing()
     if not reason and shutil.which("busybox") is None:
         reason = "busybox is not installed (apt-get install busybox-static)"
     if reason:
         pytest.skip(reason)
+
+
+@contextlib.contextmanager
+def started(**more: Any) -> Iterator[PrivateEngine]:
+    """An engine with the smallest base in it, or a skip that says why there is none."""
+    require()
     with docker_engine.private_engine(**more) as engine:
         busybox(engine)
         with pytest.MonkeyPatch.context() as patch:

@@ -222,6 +222,7 @@ def test_a_file_of_the_user_s_that_is_missing(probe: Probe) -> None:
 def test_no_space_in_the_image_store(tmp_path: Path) -> None:
     from tests.helpers import docker_engine
 
+    docker_fixtures.require()
     store = tmp_path / "store"
     store.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(store)], check=True)

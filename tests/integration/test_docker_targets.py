@@ -24,7 +24,14 @@ from cascadeport.engines.docker import DockerEngine
 from cascadeport.errors import CascadeportError
 from cascadeport.options import REPOSITORY, Options
 
-from tests.helpers import docker_engine, docker_fixtures, real_world, stand_in_base, tiny_model
+from tests.helpers import (
+    command,
+    docker_engine,
+    docker_fixtures,
+    real_world,
+    stand_in_base,
+    tiny_model,
+)
 from tests.helpers.docker_engine import PrivateEngine
 from tests.helpers.free_port import free_port
 
@@ -81,24 +88,9 @@ def environment(engine: PrivateEngine, target: str) -> dict[str, str]:
     }
 
 
-PATHS = {"PYTHONPATH": f"{REPOSITORY / 'scripts'}:{REPOSITORY}"}
-
-
-def command_line(folder: Path, build: Path, *arguments: str) -> list[str]:
-    """`cascadeport all` with places of its own."""
-    command = [sys.executable, "-m", "cascadeport", "all", "--repeats", "1"]
-    return [*command, "--build", str(build), "--results", str(folder), *arguments]
-
-
 def run_all(folder: Path, build: Path, *arguments: str, **env: str) -> dict[str, Any]:
     """`cascadeport all`; returns the result, and the detections in it."""
-    done = subprocess.run(
-        command_line(folder, build, *arguments),
-        env={**os.environ, **PATHS, **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = command.run(build, folder, *arguments, **env)
     assert done.returncode == 0, done.stdout + done.stderr
     (result,) = folder.glob("*/*/result.json")
     found: dict[str, Any] = json.loads(result.read_text())
@@ -189,8 +181,8 @@ def test_killed_while_it_infers_and_started_again(
     env = environment(engine, "cpu")
     words = [*DEMO, "--engine", "docker"]
     process = subprocess.Popen(
-        command_line(tmp_path / "results", shared_build, *words),
-        env={**os.environ, **PATHS, **env},
+        command.line(shared_build, tmp_path / "results", *words),
+        env={**os.environ, **command.ENV, **env},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -203,13 +195,7 @@ def test_killed_while_it_infers_and_started_again(
     assert not empty(engine), "the container outlives who started it"
     assert list(tmp_path.glob("results/*/cpu/result.json")) == []
 
-    again = subprocess.run(
-        command_line(tmp_path / "results", shared_build, *words),
-        env={**os.environ, **PATHS, **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    again = command.run(shared_build, tmp_path / "results", *words, **env)
     assert again.returncode == 0, again.stderr
     assert "skip     lower demo" in again.stderr
     assert "run      run demo on demo" in again.stderr
@@ -276,13 +262,7 @@ def test_what_was_cut_off_is_made_again(
     found = next(tmp_path.glob("results/*/310P3/infer/detections.json"))
     for path in (om, found):
         path.write_bytes(path.read_bytes()[:-100])
-    again = subprocess.run(
-        command_line(tmp_path / "results", shared_build, *words),
-        env={**os.environ, **PATHS, **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    again = command.run(shared_build, tmp_path / "results", *words, **env)
     assert again.returncode == 0, again.stderr
     assert "skip     lower demo" in again.stderr
     assert "run      convert demo" in again.stderr
@@ -371,8 +351,8 @@ def by_executor(folder: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
     job["runner"] = {"name": "onnxruntime", "provider": provider, "threads": 2, "options": {}}
     job["pictures"]["root"] = str(Path(found["dataset"]["root"]) / "val2017")
     (out / "job.json").write_text(json.dumps(job))
-    command = [sys.executable, "-m", "bundle", "run", str(out / "job.json"), str(out)]
-    subprocess.run(command, check=True, cwd=REPOSITORY, capture_output=True)
+    bundle = [sys.executable, "-m", "bundle", "run", str(out / "job.json"), str(out)]
+    subprocess.run(bundle, check=True, cwd=REPOSITORY, capture_output=True)
     detections: list[dict[str, Any]] = json.loads((out / "detections.json").read_text())
     return detections
 

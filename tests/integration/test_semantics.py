@@ -19,7 +19,7 @@ def test_chosen_semantics_stand_beside_the_targets_own(tmp_path: Path) -> None:
     demo = ("--limit", "6")
     chosen = ("--proposals", "20", "--nms-levels", "across", "--nms-precision", "float16")
     for more in ((), chosen, ("--nms-levels", "within", "--nms-precision", "float32")):
-        done = command.run(tmp_path, *demo, *more)
+        done = command.run(tmp_path / "build", tmp_path / "results", *demo, *more)
         assert done.returncode == 0, done.stderr
     folder = tmp_path / "results" / "demo-demo-first6"
     rows = json.loads((folder / "comparison.json").read_text())["rows"]
@@ -52,7 +52,7 @@ def test_what_cannot_be_chosen_is_refused(tmp_path: Path, more: tuple[str, ...],
     small_world.dataset(tmp_path / "data")
     small_world.card(tmp_path)
     where = ("--model", str(tmp_path / "small.toml"), "--data", str(tmp_path / "data"))
-    done = command.run(tmp_path, *where, *more)
+    done = command.run(tmp_path / "build", tmp_path / "results", *where, *more)
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr

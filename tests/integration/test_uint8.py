@@ -12,7 +12,9 @@ from tests.helpers import command, real_world
 
 
 def run(folder: Path, model: str) -> dict[str, Any]:
-    done = command.run(folder, "--model", model, "--data", "demo", "--limit", "20")
+    done = command.run(
+        folder / "build", folder / "results", "--model", model, "--data", "demo", "--limit", "20"
+    )
     assert done.returncode == 0, done.stderr
     (comparison,) = (folder / "results").glob(f"{Path(model).stem}-*/comparison.json")
     row: dict[str, Any] = json.loads(comparison.read_text())["rows"][0]

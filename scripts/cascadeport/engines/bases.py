@@ -22,13 +22,19 @@ if TYPE_CHECKING:
 
 IMAGES = REPOSITORY / "images"
 LOCK = IMAGES / "bases.lock"
-_DEFAULT = re.compile(r"^ARG (\w+_IMAGE)=(\S+)", re.MULTILINE)
+_DEFAULT = re.compile(r"^ARG (\w+)=(\S+)", re.MULTILINE)
 _LINE = re.compile(r"^(\S+) (sha256:[0-9a-f]{64})$")
 
 
+def arguments(dockerfile: str) -> dict[str, str]:
+    """The values that a Dockerfile's build arguments have unless told otherwise."""
+    return {name: value.strip('"') for name, value in _DEFAULT.findall(dockerfile)}
+
+
 def defaults(dockerfile: str) -> dict[str, str]:
-    """The bases that a Dockerfile takes unless told otherwise, by the name of their argument."""
-    return {name: image.strip('"') for name, image in _DEFAULT.findall(dockerfile)}
+    """Of them, the bases."""
+    found = arguments(dockerfile)
+    return {name: image for name, image in found.items() if name.endswith("_IMAGE")}
 
 
 def read(path: Path = LOCK) -> dict[str, str]:

@@ -57,7 +57,7 @@ class Recipe:
         text = (self.context / self.dockerfile).read_text(encoding="utf-8")
         given = {k: v for k, v in self.arguments.items() if not k.startswith(("PIP_", _WHEELS))}
         sources = {}
-        for source in _copied(text, {**_defaults(text), **given}):
+        for source in _copied(text, {**bases.arguments(text), **given}):
             path = self.context / source
             if source.split("/")[0] not in _NOT_IN_RECIPE:
                 sources[source] = self.known.get(source) or _of_path(path)
@@ -106,13 +106,6 @@ def recipe(
         arguments=arguments,
         known=known or {},
     )
-
-
-def _defaults(text: str) -> dict[str, str]:
-    return {
-        name: value.strip('"')
-        for name, value in re.findall(r"^ARG (\w+)=(\S+)", text, flags=re.MULTILINE)
-    }
 
 
 def _copied(text: str, arguments: Mapping[str, str]) -> list[str]:
@@ -345,4 +338,4 @@ def _explained(recipe: Recipe, tail: Sequence[str], log: Path) -> CascadeportErr
 
 def _base(recipe: Recipe) -> str:
     text = (recipe.context / recipe.dockerfile).read_text(encoding="utf-8")
-    return {**_defaults(text), **recipe.arguments}.get("BASE_IMAGE", "of the Dockerfile")
+    return {**bases.arguments(text), **recipe.arguments}.get("BASE_IMAGE", "of the Dockerfile")
