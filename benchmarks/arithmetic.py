@@ -21,7 +21,9 @@ import onnxruntime
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY)]
 
-from cascadeport import cards, datasets, evaluation, graph, jobs, scenes  # noqa: E402
+from cascadeport import datasets, evaluation, graph, scenes  # noqa: E402
+from cascadeport.config import cards  # noqa: E402
+from cascadeport.pipeline import job as jobs  # noqa: E402
 
 from bundle.geometry import fit  # noqa: E402
 from bundle.job import FORMAT, Job, check_job  # noqa: E402

@@ -2,6 +2,6 @@
 
 import sys
 
-from cascadeport.cli import main
+from cascadeport.cli.main import main
 
 sys.exit(main())

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cascadeport.options import REPOSITORY
+from cascadeport.base.paths import REPOSITORY
 
 ENV = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY / "scripts"), str(REPOSITORY)])}
 

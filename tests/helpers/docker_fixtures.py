@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cascadeport.engines import Event, Mount, Task
-from cascadeport.engines.docker import DockerEngine
-from cascadeport.options import Options
-from cascadeport.targets import Runner, Target
+from cascadeport.config.options import Options
+from cascadeport.config.targets import Runner, Target
+from cascadeport.containers.engine import DockerEngine
+from cascadeport.core.task import Event, Mount, Task
 
 from tests.helpers import docker_engine
 from tests.helpers.docker_engine import PrivateEngine

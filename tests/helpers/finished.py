@@ -10,9 +10,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from cascadeport import datasets, evaluation, results
+from cascadeport import datasets, evaluation
 from cascadeport.datasets import Dataset
-from cascadeport.results import Result
+from cascadeport.results import record as results
+from cascadeport.results.record import Result
 
 CLASSES = ("bird", "red kite", "<script>alert('class')</script>", 'say "Grüße" & 你好')
 

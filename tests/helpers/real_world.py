@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cascadeport import digest
-from cascadeport.options import REPOSITORY
+from cascadeport.base import digest
+from cascadeport.base.paths import REPOSITORY
 
 DEMO_CARD = REPOSITORY / "models" / "demo.toml"
 CLASSES = REPOSITORY / "models" / "classes" / "coco.toml"

@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from cascadeport import doctor, pipeline
-from cascadeport.options import Options
-from cascadeport.progress import Reporter
+from cascadeport import doctor
+from cascadeport.base.progress import Reporter
+from cascadeport.commands import run as pipeline
+from cascadeport.config.options import Options
 
 from tests.helpers import small_world
 

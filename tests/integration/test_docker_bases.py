@@ -12,8 +12,9 @@ from pathlib import Path
 
 import docker
 import pytest
-from cascadeport.engines import bases, compose, images
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
+from cascadeport.config import compose
+from cascadeport.containers import bases, images
 
 from tests.helpers import docker_fixtures
 from tests.helpers.docker_engine import PrivateEngine

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cascadeport.engines import compose, images
-from cascadeport.options import REPOSITORY
+from cascadeport.base.paths import REPOSITORY
+from cascadeport.config import compose
+from cascadeport.containers import images
 
 from tests.helpers import docker_compose
 

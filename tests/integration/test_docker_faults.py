@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
 
 from tests.helpers import docker_fixtures
 from tests.helpers.docker_engine import PrivateEngine
@@ -144,7 +144,7 @@ def test_a_missing_device_node_is_named_before_anything_starts(probe: Probe) -> 
 def test_a_device_the_engine_refuses_is_named(
     probe: Probe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cascadeport.engines import containers
+    from cascadeport.containers import container as containers
 
     probe.declare('    devices: ["/dev/davinci7:/dev/davinci7"]')
     # As on another host, whose nodes cannot be looked at from here.

@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cascadeport import targets
-from cascadeport.doctor import npu, nvidia
-from cascadeport.doctor.findings import Context
-from cascadeport.engines import Mount, Task, hosts
-from cascadeport.engines.place import Node, Place
-from cascadeport.errors import CascadeportError
-from cascadeport.options import Options
+from cascadeport.backends.ascend import checks as npu
+from cascadeport.backends.onnxruntime import nvidia
+from cascadeport.base.errors import CascadeportError
+from cascadeport.config import hosts, targets
+from cascadeport.config.options import Options
+from cascadeport.core.check import Context
+from cascadeport.core.machine import Node, Place
+from cascadeport.core.task import Mount, Task
 
 from tests.helpers import docker_fixtures
 from tests.helpers.docker_engine import PrivateEngine

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cascadeport import cards, targets
-from cascadeport.engines import Mount, Task, wheels
-from cascadeport.engines.docker import DockerEngine
-from cascadeport.errors import CascadeportError
-from cascadeport.options import REPOSITORY, Options
+from cascadeport.base.errors import CascadeportError
+from cascadeport.base.paths import REPOSITORY
+from cascadeport.config import cards, targets
+from cascadeport.config.options import Options
+from cascadeport.containers import wheels
+from cascadeport.containers.engine import DockerEngine
+from cascadeport.core.task import Mount, Task
 
 from tests.helpers import (
     command,
@@ -335,7 +337,8 @@ def assert_simulated(found: dict[str, Any], folder: Path) -> None:
 
 def by_executor(folder: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
     """What the reference executor detects in the same pictures: run here, lowered here."""
-    from cascadeport import digest, graph
+    from cascadeport import graph
+    from cascadeport.base import digest
 
     job = json.loads(next(folder.glob("results/*/*/infer/job.json")).read_text())
     out = folder / "executor"
@@ -387,7 +390,7 @@ def test_the_image_checks_itself(engine: PrivateEngine, tmp_path: Path) -> None:
 def test_a_driver_older_than_cann_is_told_at_the_start(
     engine: PrivateEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cascadeport.engines import ascend
+    from cascadeport.backends.ascend import host as ascend
 
     driver = tmp_path / "driver"
     driver.mkdir()
@@ -439,7 +442,7 @@ def test_an_om_file_of_another_soc_or_cut_off_is_refused(
 
 def small_job(card: cards.Card, network: bytes, name: str = "310P3") -> dict[str, Any]:
     """A job that gets as far as loading its network."""
-    from cascadeport import jobs
+    from cascadeport.pipeline import job as jobs
 
     target = targets.load(Options().targets)[name]
     settings = jobs.settings(card, target, Options(), 1)

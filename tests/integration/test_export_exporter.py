@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import executable, lower, verify
 from onnx import numpy_helper
 
@@ -226,7 +226,7 @@ def test_a_changed_weight_or_operator_does_not_pass(
     assert not report.passed
     with pytest.raises(CascadeportError) as caught:
         report.demand()
-    assert caught.value.faults
+    assert caught.value.details
 
 
 def test_too_few_pictures_prove_nothing(exported: Path, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cascadeport.engines import compose, images
-from cascadeport.engines.wheels import FOLDER, fetch
+from cascadeport.config import compose
+from cascadeport.containers import images
+from cascadeport.containers.wheels import FOLDER, fetch
 from cascadeport.graph.verify import compare
 from cascadeport.scenes import generate
 

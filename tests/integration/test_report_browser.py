@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cascadeport import compare, report
+from cascadeport.results import comparison as compare
+from cascadeport.results import report
 
 from tests.helpers import finished
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cascadeport.engines import bases
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
+from cascadeport.containers import bases
 
 DIGEST = "sha256:" + "a" * 64
 

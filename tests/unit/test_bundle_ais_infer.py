@@ -14,10 +14,10 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from cascadeport.engines import ascend
-from cascadeport.errors import CascadeportError
-from cascadeport.options import Options
-from cascadeport.plan import plan
+from cascadeport.backends.ascend import host as ascend
+from cascadeport.base.errors import CascadeportError
+from cascadeport.config.options import Options
+from cascadeport.pipeline.planner import plan
 
 from bundle.errors import BundleError
 from bundle.run import run

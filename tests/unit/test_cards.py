@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from cascadeport import cards
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
+from cascadeport.config import cards
 
 GOOD = """
 title = "A detector"
@@ -38,7 +38,7 @@ def faults(folder: Path, text: str) -> list[str]:
     with pytest.raises(CascadeportError) as caught:
         load(folder, text)
     assert str(folder) in caught.value.where
-    return caught.value.faults
+    return caught.value.details
 
 
 def test_good_card(folder: Path) -> None:

@@ -9,9 +9,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cascadeport import compare, datasets
-from cascadeport.compare import Comparison, Published
-from cascadeport.errors import CascadeportError
+from cascadeport import datasets
+from cascadeport.base.errors import CascadeportError
+from cascadeport.results import comparison as compare
+from cascadeport.results.comparison import Comparison, Published
 
 from tests.helpers import finished
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cascadeport import targets
-from cascadeport.engines import ascend, compose
-from cascadeport.errors import CascadeportError
-from cascadeport.options import REPOSITORY
+from cascadeport.backends.ascend import host as ascend
+from cascadeport.base.errors import CascadeportError
+from cascadeport.base.paths import REPOSITORY
+from cascadeport.config import compose, targets
 
 FILES = ["cpu.yaml", "t4.yaml", "ascend310.yaml", "ascend310p.yaml"]
 
@@ -115,7 +115,7 @@ services:
 def test_a_key_that_is_not_obeyed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CascadeportError) as caught:
         load("services: {a: {image: a, read_onyl: true}}", tmp_path)
-    assert "perhaps you meant 'read_only'" in caught.value.faults[0]
+    assert "perhaps you meant 'read_only'" in caught.value.details[0]
     with pytest.raises(CascadeportError, match="not valid YAML"):
         load("services: [", tmp_path)
     with pytest.raises(CascadeportError, match="nothing else is known"):

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import onnx
 import pytest
-from cascadeport import cards, targets
-from cascadeport.options import REPOSITORY, Options
-from cascadeport.stages import convert
+from cascadeport.backends.ascend import convert
+from cascadeport.base.paths import REPOSITORY
+from cascadeport.config import cards, targets
+from cascadeport.config.options import Options
 from onnx import helper
 
 SOURCES = REPOSITORY / "images" / "simulator"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cascadeport import datasets
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
 
 Document = dict[str, Any]
 
@@ -60,7 +60,7 @@ def build(root: Path, content: Document | bytes) -> Path:
 def faults(root: Path, content: Document | bytes, **options: Any) -> list[str]:
     with pytest.raises(CascadeportError) as caught:
         datasets.load(build(root, content), **options)
-    return caught.value.faults
+    return caught.value.details
 
 
 def changed(change: Callable[[Document], object]) -> Document:
@@ -489,7 +489,7 @@ def test_missing_pictures_are_listed(tmp_path: Path) -> None:
     (root / "val2017" / "sub" / "b ä.png").mkdir()
     with pytest.raises(CascadeportError, match="3 faults") as caught:
         datasets.load(root)
-    assert sorted(caught.value.faults) == [
+    assert sorted(caught.value.details) == [
         "picture 2: 'a.jpg' is missing",
         "picture 5: 'sub/b ä.png' is not a file",
         "picture 9: 'c.jpg' is empty (0 bytes)",
@@ -523,7 +523,7 @@ def test_a_name_that_is_nearly_right(tmp_path: Path, on_disk: str, hint: str) ->
     (root / "val2017" / "a.jpg").rename(root / "val2017" / on_disk)
     with pytest.raises(CascadeportError) as caught:
         datasets.load(root)
-    assert caught.value.faults == [f"picture 2: 'a.jpg' is missing{hint}"]
+    assert caught.value.details == [f"picture 2: 'a.jpg' is missing{hint}"]
 
 
 def test_a_name_in_another_unicode_form(tmp_path: Path) -> None:
@@ -533,7 +533,7 @@ def test_a_name_in_another_unicode_form(tmp_path: Path) -> None:
     path.write_bytes(b"1")
     with pytest.raises(CascadeportError) as caught:
         datasets.load(root)
-    assert "another Unicode form (NFD" in caught.value.faults[0]
+    assert "another Unicode form (NFD" in caught.value.details[0]
     path.rename(root / "val2017" / name)
     datasets.load(root)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cascadeport import datasets, fetch
-from cascadeport.errors import CascadeportError
+from cascadeport import datasets
+from cascadeport import download as fetch
+from cascadeport.base.errors import CascadeportError
 
 ARCHIVE = """
 [[archives]]
@@ -23,7 +24,7 @@ def faults(path: Path, text: str) -> list[str]:
     path.write_text(text)
     with pytest.raises(CascadeportError) as caught:
         datasets.describe(path)
-    return caught.value.faults
+    return caught.value.details
 
 
 def test_ours_can_be_read(repository: Path) -> None:
@@ -78,9 +79,9 @@ def test_a_right_one_is_taken(tmp_path: Path) -> None:
 
 def test_a_model_that_is_asked_for_brings_its_own_data() -> None:
     """`SIMULATE=1 MODEL=demo make all TARGET=310P3` is not the demo on COCO."""
-    from cascadeport import targets
-    from cascadeport.options import Options
-    from cascadeport.stages import data
+    from cascadeport.config import targets
+    from cascadeport.config.options import Options
+    from cascadeport.pipeline.stages import data
 
     known = targets.load(Options().targets)
 

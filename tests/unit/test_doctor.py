@@ -9,13 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
-from cascadeport import targets
-from cascadeport.doctor import as_json, as_text, engine, healthy, npu, nvidia, require, run_checks
-from cascadeport.doctor.findings import Context, Finding
-from cascadeport.engines import ascend
-from cascadeport.errors import CascadeportError
-from cascadeport.options import REPOSITORY, Options
-from cascadeport.targets import Target
+from cascadeport.backends.ascend import checks as npu
+from cascadeport.backends.ascend import host as ascend
+from cascadeport.backends.onnxruntime import nvidia
+from cascadeport.base.errors import CascadeportError
+from cascadeport.base.paths import REPOSITORY
+from cascadeport.config import targets
+from cascadeport.config.options import Options
+from cascadeport.config.targets import Target
+from cascadeport.core.check import Context, Finding
+from cascadeport.doctor import as_json, as_text, engine, healthy, require, run_checks
 
 # As guides of the CANN 5.1.RC2 time show it.
 NPU_SMI_22 = """\
@@ -213,7 +216,7 @@ def test_a_machine_without_npu_is_told_within_a_second(monkeypatch: pytest.Monke
         require("310P3", target_310p3, options)
     # Processor time: what the checks cost, whatever else the machine does.
     assert time.process_time() - began < 1
-    assert any("/dev/davinci0" in fault and "SIMULATE=1" in fault for fault in caught.value.faults)
+    assert any("/dev/davinci0" in fault and "SIMULATE=1" in fault for fault in caught.value.details)
 
 
 def test_the_cpu_target_needs_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cascadeport import evaluation
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
 from cascadeport.evaluation import Evaluation
 from cascadeport.evaluation.model import STATS
 from hypothesis import given, settings
@@ -226,7 +226,7 @@ def test_a_detection_that_cannot_be_is_an_error_with_its_place(
     wanted.detections[0][key] = value
     with pytest.raises(CascadeportError) as raised:
         evaluated(tmp_path, wanted)
-    assert any(fault.startswith(told) for fault in raised.value.faults), raised.value.faults
+    assert any(fault.startswith(told) for fault in raised.value.details), raised.value.details
     assert raised.value.where.endswith("detections.json")
     assert raised.value.next
 
@@ -246,14 +246,14 @@ def test_a_file_that_is_no_file_of_detections(tmp_path: Path, content: bytes, to
     detections.write_bytes(content)
     with pytest.raises(CascadeportError) as raised:
         evaluation.evaluate(annotations, detections, [1, 2])
-    assert raised.value.faults[0].lower().startswith(told)
+    assert raised.value.details[0].lower().startswith(told)
 
 
 def test_an_expected_picture_that_the_annotations_lack(tmp_path: Path) -> None:
     wanted = one_of_each()
     with pytest.raises(CascadeportError) as raised:
         evaluated(tmp_path, wanted, [1, 2, 5])
-    assert raised.value.faults == ["picture 5 is not in 'images'"]
+    assert raised.value.details == ["picture 5 is not in 'images'"]
     assert raised.value.where.endswith("annotations.json")
 
 
@@ -272,7 +272,7 @@ def test_an_annotation_that_cannot_be(tmp_path: Path, key: str, value: Any, told
     wanted.annotations["annotations"][0][key] = value
     with pytest.raises(CascadeportError) as raised:
         evaluated(tmp_path, wanted)
-    assert any(fault.startswith(told) for fault in raised.value.faults), raised.value.faults
+    assert any(fault.startswith(told) for fault in raised.value.details), raised.value.details
 
 
 def test_many_faults_are_counted_not_poured_out(tmp_path: Path) -> None:
@@ -280,8 +280,8 @@ def test_many_faults_are_counted_not_poured_out(tmp_path: Path) -> None:
     wanted.detections[:] = [{**wanted.detections[0], "image_id": 9} for _ in range(500)]
     with pytest.raises(CascadeportError) as raised:
         evaluated(tmp_path, wanted)
-    assert len(raised.value.faults) == 21
-    assert raised.value.faults[-1] == "and 480 more"
+    assert len(raised.value.details) == 21
+    assert raised.value.details[-1] == "and 480 more"
 
 
 def test_no_picture_and_no_file(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cascadeport import datasets, fetch
-from cascadeport.errors import CascadeportError
+from cascadeport import datasets
+from cascadeport import download as fetch
+from cascadeport.base.errors import CascadeportError
 
 from tests.helpers import web_server
 from tests.helpers.web_server import Server

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 import requests
-from cascadeport.errors import CascadeportError
-from cascadeport.fetch import Policy, Source, download, fetch, megabytes, transfer
-from cascadeport.fetch.part import Part
+from cascadeport.base.errors import CascadeportError
+from cascadeport.download import Policy, Source, download, fetch, megabytes, transfer
+from cascadeport.download.part import Part
 
 from tests.helpers import web_server
 from tests.helpers.web_server import Server

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 
 import pytest
-from cascadeport.errors import CascadeportError
-from cascadeport.fetch import Source, check, fetch
+from cascadeport.base.errors import CascadeportError
+from cascadeport.download import Source, check, fetch
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -68,7 +68,7 @@ def test_every_local_failure_is_told(tmp_path: Path) -> None:
     addresses = [str(wrong), str(tmp_path), str(tmp_path / "absent")]
     with pytest.raises(CascadeportError) as caught:
         fetch(source(*addresses), tmp_path / "out" / "f")
-    first, second, third = caught.value.faults
+    first, second, third = caught.value.details
     assert "6,999 bytes instead of 7,000" in first
     assert "is not a file" in second
     assert "does not exist" in third

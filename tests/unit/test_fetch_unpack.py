@@ -12,8 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cascadeport.errors import CascadeportError
-from cascadeport.fetch import Limits, Packed, unpack
+from cascadeport.base.errors import CascadeportError
+from cascadeport.download import Limits, Packed, unpack
 
 Entry = tuple[str, bytes]
 FILES: list[Entry] = [("a/one.txt", b"one"), ("a/b/two.txt", b"two" * 1000), ("three", b"")]
@@ -80,7 +80,7 @@ def test_a_pattern_that_matches_nothing(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "x.zip")
     with pytest.raises(CascadeportError, match="refused") as caught:
         unpack([Packed(archive, ("a/*", "val2017/*"))], tmp_path / "out")
-    assert caught.value.faults == ["nothing in it is named 'val2017/*'"]
+    assert caught.value.details == ["nothing in it is named 'val2017/*'"]
 
 
 def test_several_archives_appear_together(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_names_that_must_not_be_written(tmp_path: Path, make: object, name: str)
     folder.mkdir()
     archive = make(folder / "x", [("good", b"1"), (name, b"2")])  # type: ignore[operator]
     error = refused(archive, folder / "out")
-    assert [fault.endswith(ESCAPES[name]) for fault in error.faults] == [True]
+    assert [fault.endswith(ESCAPES[name]) for fault in error.details] == [True]
     assert not (tmp_path / "evil").exists()
 
 
@@ -145,7 +145,7 @@ def test_a_zero_byte_in_a_zip_name_does_not_hide_the_rest(tmp_path: Path) -> Non
 
 def test_every_fault_is_told_up_to_twenty(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "x.zip", [(f"../{index}", b"") for index in range(23)])
-    faults = refused(archive, tmp_path / "out").faults
+    faults = refused(archive, tmp_path / "out").details
     assert len(faults) == 21
     assert faults[-1] == "... and 3 more"
 
@@ -164,7 +164,7 @@ def test_links_and_devices_in_a_tar(tmp_path: Path, kind: bytes, fault: str) -> 
         info = tarfile.TarInfo("entry")
         info.type, info.linkname = kind, "/etc/passwd"
         archive.addfile(info)
-    assert refused(tmp_path / "x.tar", tmp_path / "out").faults == [f"'entry' {fault}"]
+    assert refused(tmp_path / "x.tar", tmp_path / "out").details == [f"'entry' {fault}"]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_links_and_devices_in_a_zip(tmp_path: Path, kind: int, fault: str) -> No
         info = zipfile.ZipInfo("entry")
         info.external_attr = (kind | 0o777) << 16
         archive.writestr(info, "/etc/passwd")
-    assert refused(tmp_path / "x.zip", tmp_path / "out").faults == [f"'entry' {fault}"]
+    assert refused(tmp_path / "x.zip", tmp_path / "out").details == [f"'entry' {fault}"]
 
 
 def test_an_encrypted_zip(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_an_encrypted_zip(tmp_path: Path) -> None:
     data = bytearray(archive.read_bytes())
     data[data.index(b"PK\x01\x02") + 8] |= 1
     archive.write_bytes(data)
-    assert refused(archive, tmp_path / "out").faults == ["'a' is encrypted"]
+    assert refused(archive, tmp_path / "out").details == ["'a' is encrypted"]
 
 
 def test_an_unknown_method(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_an_unknown_method(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_names_that_come_twice_and_files_that_are_folders(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "x.zip", [("a", b"1"), ("./a", b"2"), ("c", b""), ("c/d", b"")])
-    assert refused(archive, tmp_path / "out").faults == [
+    assert refused(archive, tmp_path / "out").details == [
         "'./a' comes twice",
         "'c' is a file and a folder",
     ]

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from cascadeport.errors import CascadeportError
-from cascadeport.graph import executable, lower, plugins
+from cascadeport.backends.ascend import plugins
+from cascadeport.base.errors import CascadeportError
+from cascadeport.graph import executable, lower
 from cascadeport.graph.neutral import DOMAIN
 from onnx import helper, numpy_helper
 
@@ -249,7 +250,7 @@ def test_what_atc_would_refuse_is_refused_before(
 ) -> None:
     with pytest.raises(CascadeportError) as caught:
         plugins.check(small(node, imports=imports))
-    assert any(fault in each for each in caught.value.faults)
+    assert any(fault in each for each in caught.value.details)
 
 
 def test_free_lengths_are_refused() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import check_contract
 from onnx import helper
 
@@ -46,7 +46,7 @@ def faults(path: Path, **options: object) -> str:
     with pytest.raises(CascadeportError) as caught:
         check_contract(path, **options)
     assert caught.value.where == str(path)
-    return "\n".join(caught.value.faults)
+    return "\n".join(caught.value.details)
 
 
 def test_float_pictures(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cascadeport.graph import onnxruntime, standard
+from cascadeport.graph import opset11 as standard
+from cascadeport.graph import opset19 as onnxruntime
 from cascadeport.graph.editing import Graph
 from cascadeport.graph.neutral import DOMAIN
 from onnx import helper

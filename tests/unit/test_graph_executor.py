@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import executable
 from onnx import helper, numpy_helper
 
@@ -304,7 +304,7 @@ def test_sums_inside_a_convolution_are_float32(tmp_path: Path) -> None:
 def test_an_attribute_that_the_plug_in_does_not_read_is_refused_not_guessed(tmp_path: Path) -> None:
     with pytest.raises(CascadeportError) as caught:
         suppress(tmp_path, [[0, 0, 1, 1]], [[0.5]], iou_threshold=1)
-    assert any("iou_threshold" in fault for fault in caught.value.faults)
+    assert any("iou_threshold" in fault for fault in caught.value.details)
 
 
 def test_unknown_arithmetic(tmp_path: Path) -> None:

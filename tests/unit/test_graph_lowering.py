@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import LOWERINGS, check_contract, editing, executable, lower
 
 from tests.helpers.graph_models import picture_for, run, tiny_detector

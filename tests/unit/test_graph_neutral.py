@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import lower
 from cascadeport.graph.neutral import DOMAIN, load_neutral
 from onnx import helper

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from cascadeport.graph import passes, standard
+from cascadeport.graph import opset11 as standard
+from cascadeport.graph import passes
 from cascadeport.graph.editing import Graph
 from cascadeport.graph.neutral import DOMAIN
 from cascadeport.graph.uint8 import normalise_inside

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from cascadeport.errors import CascadeportError
-from cascadeport.graph import onnxruntime, standard
+from cascadeport.base.errors import CascadeportError
+from cascadeport.graph import opset11 as standard
+from cascadeport.graph import opset19 as onnxruntime
 from cascadeport.graph.editing import Graph
 from cascadeport.graph.neutral import DOMAIN
 from onnx import helper

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cascadeport.engines import hosts
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
+from cascadeport.config import hosts
 
 
 def load(folder: Path, text: str) -> dict[str, hosts.Host]:
@@ -48,7 +48,7 @@ def test_docker_s_own_tls_settings_are_obeyed() -> None:
 def test_faults_are_named(tmp_path: Path) -> None:
     with pytest.raises(CascadeportError) as caught:
         load(tmp_path, '[310P3]\nhots = "x"\n[T4]\nhost = "http://gpu"\n')
-    text = " ".join(caught.value.faults)
+    text = " ".join(caught.value.details)
     assert "perhaps you meant 'host'" in text
     assert "unix://, ssh://, tcp://" in text
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cascadeport.engines import Mount, Task
+from cascadeport.base.errors import CascadeportError
+from cascadeport.core.task import Mount, Task
 from cascadeport.engines.local import LocalEngine
-from cascadeport.errors import CascadeportError
 
 
 def run(

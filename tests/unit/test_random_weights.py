@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cascadeport import cards, comparing
-from cascadeport.options import Options
-from cascadeport.plan import Plan, plan
+from cascadeport.config import cards
+from cascadeport.config.options import Options
+from cascadeport.pipeline.planner import Plan, plan
+from cascadeport.results import update as comparing
 
 R101 = Options(model="cascade_r101_dcn", data="demo")
 

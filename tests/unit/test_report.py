@@ -12,9 +12,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from cascadeport import compare, datasets, report, results
+from cascadeport import datasets
 from cascadeport.evaluation import Marked
-from cascadeport.report import charts, pictures, view
+from cascadeport.results import comparison as compare
+from cascadeport.results import record as results
+from cascadeport.results import report
+from cascadeport.results.report import charts, pictures, view
 
 from tests.helpers import finished
 

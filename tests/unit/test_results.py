@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cascadeport import datasets, results
-from cascadeport.errors import CascadeportError
+from cascadeport import datasets
+from cascadeport.base.errors import CascadeportError
+from cascadeport.results import record as results
 
 from tests.helpers import finished
 
@@ -140,4 +141,4 @@ def test_a_record_of_a_run_without_its_digests(tmp_path: Path) -> None:
     path.write_text(json.dumps(record))
     with pytest.raises(CascadeportError) as raised:
         results.load_run(path)
-    assert raised.value.faults == ["digests.bundle: field required"]
+    assert raised.value.details == ["digests.bundle: field required"]

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from cascadeport import datasets
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
 from cascadeport.scenes import CATEGORIES, generate
 from cascadeport.scenes.annotate import box, polygons, run_lengths
 from cascadeport.scenes.dataset import CYCLE

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from cascadeport import cli, several
-from cascadeport.engines import hosts
-from cascadeport.errors import CascadeportError
-from cascadeport.options import Options
-from cascadeport.progress import Reporter
+from cascadeport.base.errors import CascadeportError
+from cascadeport.base.progress import Reporter
+from cascadeport.cli import main as cli
+from cascadeport.commands import several
+from cascadeport.config import hosts
+from cascadeport.config.options import Options
 
 
 @pytest.fixture

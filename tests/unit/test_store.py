@@ -11,8 +11,8 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
-from cascadeport import store
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
+from cascadeport.core import store
 
 
 def make(folder: Path, key: str = "k", content: str = "product") -> None:

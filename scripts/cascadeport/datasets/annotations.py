@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cascadeport.base.errors import CascadeportError
 from cascadeport.datasets.findings import Findings
 from cascadeport.datasets.records import Category, Item
-from cascadeport.errors import CascadeportError
 
 # COCO's boxes are rounded to two decimals, so they may end a little outside of the picture.
 _OVERSHOOT_PX = 1.0

@@ -6,14 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascadeport import digest
+from cascadeport.base import digest
+from cascadeport.base.errors import CascadeportError
+from cascadeport.base.suggest import suggest
 from cascadeport.datasets import annotations as annotation_file
 from cascadeport.datasets import pictures as picture_files
 from cascadeport.datasets.description import ANNOTATIONS, PICTURES
 from cascadeport.datasets.findings import Findings
 from cascadeport.datasets.records import Category, Item
-from cascadeport.errors import CascadeportError
-from cascadeport.suggest import suggest
 
 HASHED_BELOW = 256 << 20
 """Bytes of pictures up to which the digest covers their content."""

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from cascadeport.errors import CascadeportError
-from cascadeport.schema import Strict, read_toml, validate
-from cascadeport.suggest import suggest
+from cascadeport.base.errors import CascadeportError
+from cascadeport.base.suggest import suggest
+from cascadeport.config.schema import Strict, read_toml, validate
 
 PICTURES = "val2017"
 ANNOTATIONS = "annotations/instances_val2017.json"
@@ -94,7 +94,7 @@ def describe(path: Path) -> Description:
         raise CascadeportError(
             "The data set's description has 1 fault.",
             where=str(path),
-            faults=[fault],
+            details=[fault],
             next="kind is 'scenes' or 'coco'; docs/datasets.md describes both.",
         )
     return validate(_KINDS[kind], values, where=str(path), what="data set's description")

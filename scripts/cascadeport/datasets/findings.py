@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
 
 MOST = 20
 """Faults that are listed one by one; the others are counted."""
@@ -52,4 +52,4 @@ class Findings:
         if self._count > len(faults):
             faults.append(f"... and {self._count - len(faults)} more")
         number = "1 fault" if self._count == 1 else f"{self._count} faults"
-        raise CascadeportError(f"{what} has {number}.", where=where, faults=faults, next=next)
+        raise CascadeportError(f"{what} has {number}.", where=where, details=faults, next=next)

@@ -1,4 +1,4 @@
-"""Looks at a target's surroundings before a run: what is found, why it matters, what helps.
+"""Checks a target's host before a run: what is found, why it matters, what helps.
 
     cascadeport doctor --target 310P3 [--json]
 
@@ -7,61 +7,46 @@ Each check is a small object; none starts a container or writes a file.
 
 from __future__ import annotations
 
-from cascadeport.doctor import data, engine, export, host, npu, nvidia
-from cascadeport.doctor.findings import Check, Context, Finding, as_json, as_text, healthy
-from cascadeport.errors import CascadeportError
-from cascadeport.options import Options
-from cascadeport.targets import Target
+from collections.abc import Sequence
 
-__all__ = ["Finding", "as_json", "as_text", "busy", "healthy", "require", "run_checks"]
+from cascadeport.base.errors import CascadeportError
+from cascadeport.core.check import Check, Finding
+from cascadeport.core.context import Context
+from cascadeport.doctor import containers, data, export, host
+from cascadeport.doctor.report import as_json, as_text, is_healthy
 
-# Devices come before the engine: what is missing there decides whether the rest matters.
-SURROUNDINGS: tuple[Check, ...] = (
-    *host.CHECKS,
-    *npu.CHECKS,
-    *nvidia.CHECKS,
-    *engine.CHECKS,
-)
-CHECKS: tuple[Check, ...] = (*SURROUNDINGS, *export.CHECKS, *data.CHECKS)
+__all__ = ["Finding", "as_json", "as_text", "is_healthy", "require", "run_checks"]
 
 
-def run_checks(name: str, target: Target, options: Options) -> list[Finding]:
-    """Runs every check that concerns a target.
-
-    Args:
-        name: The target's name in targets.toml.
-        target: The target.
-        options: What the run will be asked to do.
-    """
-    return _run(CHECKS, name, target, options)
+def run_checks(context: Context) -> list[Finding]:
+    """Runs every check that concerns a command's target."""
+    return _run([*_surroundings(context), *export.CHECKS, *data.CHECKS], context)
 
 
-def _run(checks: tuple[Check, ...], name: str, target: Target, options: Options) -> list[Finding]:
-    context = Context.of(name, target, options)
+def _surroundings(context: Context) -> list[Check]:
+    # Devices come before the engine: what is missing there decides whether the rest matters.
+    return [*host.CHECKS, *context.backend.checks, *containers.CHECKS]
+
+
+def _run(checks: Sequence[Check], context: Context) -> list[Finding]:
     return [check.run(context) for check in checks if check.concerns(context)]
 
 
-def busy(name: str, target: Target, options: Options) -> list[str]:
-    """Who else uses the target's device at this moment, a sentence each; empty when nobody does."""
-    found = _run((*npu.CHECKS, *nvidia.CHECKS), name, target, options)
-    return [one.finding for one in found if one.check == "idle" and one.status != "ok"]
+def require(context: Context) -> list[Finding]:
+    """Runs the checks of the host and refuses to go on when one fails.
 
-
-def require(name: str, target: Target, options: Options) -> list[Finding]:
-    """Runs the checks of the surroundings and refuses to go on when one fails.
-
-    The data set is left to the plan, which reads it anyway and tells all its faults.
+    The data set is left to the plan, which reads it anyway and reports all its errors.
 
     Raises:
         CascadeportError: With every failure and its remedy.
     """
-    findings = _run(SURROUNDINGS, name, target, options)
+    findings = _run(_surroundings(context), context)
     failed = [finding for finding in findings if finding.status == "fail"]
     if failed:
-        count = "1 thing is" if len(failed) == 1 else f"{len(failed)} things are"
+        count = "1 check failed" if len(failed) == 1 else f"{len(failed)} checks failed"
         raise CascadeportError(
-            f"Target {name} cannot run here: {count} missing.",
-            faults=[f"{f.check}: {f.finding} {f.remedy}".strip() for f in failed],
-            next=f"`cascadeport doctor --target {name}` shows every check.",
+            f"Target {context.name} cannot run here: {count}.",
+            details=[f"{f.check}: {f.finding} {f.remedy}".strip() for f in failed],
+            next=f"`cascadeport doctor --target {context.name}` shows every check.",
         )
     return findings

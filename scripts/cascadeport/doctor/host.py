@@ -1,14 +1,15 @@
-"""This machine: Python, disk, load."""
+"""This machine: Python and disk."""
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
+from pathlib import Path
 
-from cascadeport.doctor.findings import Check, Context, Finding, existing_parent
-from cascadeport.stages import data
+from cascadeport.core.check import Check, Finding
+from cascadeport.core.context import Context
+from cascadeport.pipeline.stages import data
 
 _OLDEST = (3, 10)
 # What a plan writes at most, from its parts' sizes: pictures and annotations (COCO 1.1 GB, twice
@@ -24,18 +25,18 @@ def _python(context: Context) -> Finding:
             "python",
             "fail",
             f"Python {version}.",
-            reason="The orchestrator needs 3.10 or newer; the images bring their own.",
+            reason="The orchestrator needs 3.10 or newer; the images have their own.",
             remedy="Make the environment with a newer one: make PYTHON=python3.11.",
         )
     return Finding("python", "ok", f"Python {version}.")
 
 
 def _disk(context: Context) -> Finding:
-    needed = _NEEDED_GB.get(data.wanted(context.options, context.target), _LEAST_GB)
+    needed = _NEEDED_GB.get(data.requested(context.options, context.target), _LEAST_GB)
     worst = Finding("disk", "ok", "")
     seen = []
     for folder in (context.options.build, context.options.results):
-        parent = existing_parent(folder)
+        parent = _existing_parent(folder)
         free = shutil.disk_usage(parent).free / 1e9
         seen.append(f"{free:.1f} GB free for {folder}")
         if free < needed and worst.status != "fail":
@@ -44,30 +45,19 @@ def _disk(context: Context) -> Finding:
                 "fail" if free < _LEAST_GB else "warn",
                 f"{free:.1f} GB free for {folder}.",
                 reason=f"This plan writes up to {needed:.1f} GB.",
-                remedy="Free some, or give another folder: BUILD=/other/disk RESULTS=/other/disk.",
+                remedy="Free some, or give another folder: --build /other/disk --results /other/disk.",
             )
     return worst if worst.finding else Finding("disk", "ok", "; ".join(seen) + ".")
 
 
-def _load(context: Context) -> Finding:
-    load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    if load > cores / 2:
-        return Finding(
-            "load",
-            "warn",
-            f"Other work keeps {load:.1f} of {cores} cores busy.",
-            reason="Times on a CPU measured beside other work are too long and spread widely.",
-            remedy="Wait until it is done, or take the times as what they are.",
-        )
-    return Finding("load", "ok", f"{load:.1f} of {cores} cores busy.")
+def _existing_parent(path: Path) -> Path:
+    """The nearest folder above a path that exists."""
+    while not path.exists():
+        path = path.parent
+    return path
 
 
 CHECKS = (
     Check("python", lambda context: True, _python),
     Check("disk", lambda context: True, _disk),
-    Check(
-        "load",
-        lambda context: context.target.runner.provider == "CPUExecutionProvider" and context.here,
-        _load,
-    ),
 )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cascadeport.evaluation import engine
+from cascadeport.evaluation import evaluator as engine
 from cascadeport.evaluation.inputs import Inputs, load
 from cascadeport.evaluation.model import STATS, CategoryAp, Curves, Evaluation, Evaluator
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cascadeport.evaluation import engine
+from cascadeport.evaluation import evaluator as engine
 from cascadeport.evaluation.inputs import load
 
 Verdict = Literal["right", "wrong", "ignored", "found", "missed", "crowd"]

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import NotRequired, TypedDict
 
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
 
 _SHOWN = 20
 
@@ -260,4 +260,4 @@ def _stop(faults: Iterator[str], what: str, path: Path, remedy: str) -> None:
     shown = found[:_SHOWN]
     if len(found) > _SHOWN:
         shown.append(f"and {len(found) - _SHOWN} more")
-    raise CascadeportError(f"{what}.", where=str(path), faults=shown, next=remedy)
+    raise CascadeportError(f"{what}.", where=str(path), details=shown, next=remedy)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cascadeport.errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
 
 FORMAT = 1
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -92,6 +92,6 @@ def read(path: Path) -> Evaluation:
         raise CascadeportError(
             "The evaluation is not in the format of this version.",
             where=str(path),
-            faults=faults,
+            details=faults,
             next=remedy,
         ) from None

@@ -1,17 +1,16 @@
-"""ONNX to ONNX: the neutral operators, the lowerings, the contract and its verification."""
+"""ONNX to ONNX: the neutral operators, what lowerings share, the contract and its verification."""
 
-from .contract import Contract, check_contract
-from .executor import executable
-from .lowering import LOWERINGS, Lowering, lower
-from .verify import Verification, verify
+from cascadeport.graph.contract import Contract, check_contract
+from cascadeport.graph.lowering import Lowered, Lowering, Request
+from cascadeport.graph.verify import Session, Verification, verify
 
 __all__ = [
-    "LOWERINGS",
     "Contract",
+    "Lowered",
     "Lowering",
+    "Request",
+    "Session",
     "Verification",
     "check_contract",
-    "executable",
-    "lower",
     "verify",
 ]

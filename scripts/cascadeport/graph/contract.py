@@ -15,8 +15,8 @@ from pathlib import Path
 import onnx
 from onnx import helper
 
-from ..errors import CascadeportError
-from .editing import Graph, load
+from cascadeport.base.errors import CascadeportError
+from cascadeport.graph.editing import Graph, load
 
 FLOAT, UINT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8
 LABELS = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
@@ -115,7 +115,7 @@ def _broken(path: Path, faults: list[str]) -> CascadeportError:
     return CascadeportError(
         "The network does not obey the contract.",
         where=str(path),
-        faults=faults,
+        details=faults,
         next="docs/lowering.md states the contract; change the network or its model card.",
     )
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from ..errors import CascadeportError
-from .editing import Array, Builder, attribute
-from .rewriting import Shapes, static
+from cascadeport.base.errors import CascadeportError
+from cascadeport.graph.editing import Array, Builder, attribute
+from cascadeport.graph.rewriting import Shapes, static
 
 
 def deform_conv_19(build: Builder, node: onnx.NodeProto, known: Shapes) -> None:

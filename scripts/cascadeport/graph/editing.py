@@ -248,7 +248,7 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
 
 def load(path: Path) -> onnx.ModelProto:
     """Reads a model; a file that is none is a CascadeportError."""
-    from ..errors import CascadeportError
+    from cascadeport.base.errors import CascadeportError
 
     if not path.is_file():
         raise CascadeportError("There is no such ONNX file.", where=str(path))

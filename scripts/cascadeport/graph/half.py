@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from .editing import Builder, Graph
+from cascadeport.graph.editing import Builder, Graph
 
 FLOAT, FLOAT16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 #: The operators with the arithmetic: always in float16, with all of their inputs.

@@ -1,136 +1,166 @@
-"""One neutral graph, one lowering per runtime."""
+"""A lowering: from the neutral graph to the operators of one runtime, pure ONNX to ONNX.
+
+Every backend brings its own; what they share stands here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import onnx
 
-from ..errors import CascadeportError
-from . import ascend, onnxruntime, standard
-from .editing import Graph, save
-from .half import halve
-from .neutral import load_neutral
-from .semantics import limit_proposals, merge_levels, round_before_nms
-from .uint8 import normalise_inside
+from cascadeport.base.errors import CascadeportError
+from cascadeport.graph.editing import Graph, save
+from cascadeport.graph.neutral import load_neutral
+from cascadeport.graph.semantics import limit_proposals, merge_levels, round_before_nms
+from cascadeport.graph.uint8 import normalise_inside
 
-#: What each lowering is called in targets.toml.
-LOWERINGS = ("onnxruntime", "onnxruntime-1.9", "ascend")
+RECORD = "lowering.json"
+"""What stands beside a lowered graph: see `Lowered.record`."""
 
 
 @dataclass(frozen=True)
-class Lowering:
+class Request:
+    """What is asked of a lowering.
+
+    Args:
+        dtype: `float32` (normalised by the host) or `uint8` (normalised inside).
+        mean: For uint8, in the network's channel order.
+        std: Likewise.
+        proposals: How many proposals the RPN may keep. None: the lowering's own number.
+        across_levels: Whether NMS of proposals compares boxes of all pyramid levels. None: as the
+            lowering does.
+        half_nms: Whether NMS sees boxes and scores in float16. None: as the lowering does.
+        precision: `float32` or `float16`, what the network computes in. None: float32, or what
+            another step decides.
+    """
+
+    dtype: str = "float32"
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    proposals: int | None = None
+    across_levels: bool | None = None
+    half_nms: bool | None = None
+    precision: str | None = None
+
+
+@dataclass(frozen=True)
+class Lowered:
     """A lowered graph.
 
     Attributes:
         path: The ONNX file.
-        target: The lowering's name.
+        lowering: The lowering's name.
         opset: The opset of its operators.
         outputs: Names of the outputs, boxes first.
         changes: What means something else than in PyTorch, in sentences for the table.
-        atc: For Ascend, what `atc` has to be told; None otherwise.
+        facts: What the backend's later steps need to know of the graph (JSON).
     """
 
     path: Path
-    target: str
+    lowering: str
     opset: int
     outputs: tuple[str, ...]
     changes: list[str] = field(default_factory=list)
-    atc: ascend.Atc | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What is written beside the graph."""
+        return {
+            "format": 1,
+            "lowering": self.lowering,
+            "opset": self.opset,
+            "changes": self.changes,
+            "facts": dict(self.facts),
+        }
 
 
-def lower(
-    neutral: Path,
-    out: Path,
-    target: str,
-    *,
-    input_dtype: str = "float32",
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    proposals: int | None = None,
-    across_levels: bool | None = None,
-    half_nms: bool | None = None,
-    precision: str | None = None,
-) -> Lowering:
-    """Rewrites a neutral graph for a target.
+class Lowering(ABC):
+    """Rewrites neutral graphs for one runtime.
 
-    Args:
-        neutral: The exporter's graph.
-        out: The file to write.
-        target: One of `LOWERINGS`.
-        input_dtype: `float32` (normalised by the host) or `uint8` (normalised inside).
-        mean: For uint8, in the network's channel order.
-        std: Likewise.
-        proposals: How many proposals the RPN may keep. None: as
-            many as the model was exported with; on Ascend, 500.
-        across_levels: Whether NMS of proposals compares boxes of all pyramid levels. None: it
-            does not, as in PyTorch; on Ascend it does.
-        half_nms: Whether NMS sees boxes and scores in float16. None: it does not, as in PyTorch;
-            on Ascend it must, because its operator takes nothing else.
-        precision: `float32` or `float16`, what the network computes in. None: float32; on Ascend
-            it is atc's `--precision_mode`.
-
-    Raises:
-        CascadeportError: The graph is not neutral, or asks for what the target cannot do.
+    Attributes:
+        name: How plans, folders and results call it.
+        proposals: How many proposals the RPN keeps unless asked; None: as many as the model was
+            exported with.
+        across_levels: Whether NMS of proposals compares boxes of all pyramid levels unless asked.
     """
-    if target not in LOWERINGS:
-        raise CascadeportError(
-            f"There is no lowering {target!r}.", next=f"Known: {', '.join(LOWERINGS)}."
+
+    name: str
+    proposals: int | None = None
+    across_levels: bool = False
+
+    def refuse(self, request: Request) -> None:
+        """Looks at a request before anything is done.
+
+        Raises:
+            CascadeportError: It asks for what the runtime cannot do.
+        """
+
+    def round_before_nms(self, graph: Graph) -> list[str]:
+        """Makes NMS see float16; returns what that changes."""
+        return round_before_nms(graph)
+
+    def normalise(self, graph: Graph, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Makes the graph take bytes."""
+        normalise_inside(graph, mean, std)
+
+    @abstractmethod
+    def rewrite(self, graph: Graph, request: Request, changes: list[str]) -> onnx.ModelProto:
+        """Puts the runtime's operators in place; appends to `changes` what they change."""
+
+    def facts(self, model: onnx.ModelProto, request: Request) -> Mapping[str, Any]:
+        """What the backend's later steps need to know of the lowered graph (JSON)."""
+        return {}
+
+    def lower(self, neutral: Path, out: Path, request: Request | None = None) -> Lowered:
+        """Rewrites a neutral graph.
+
+        Args:
+            neutral: The exporter's graph.
+            out: The file to write.
+            request: What else is asked for.
+
+        Raises:
+            CascadeportError: The graph is not neutral, or what is asked for cannot be done.
+        """
+        request = request or Request()
+        _check(request)
+        self.refuse(request)
+        graph = Graph(load_neutral(neutral))
+        changes = limit_proposals(graph, request.proposals or self.proposals)
+        across = self.across_levels if request.across_levels is None else request.across_levels
+        changes += merge_levels(graph, across)
+        if request.half_nms:
+            changes += self.round_before_nms(graph)
+        if request.dtype == "uint8" and request.mean is not None and request.std is not None:
+            self.normalise(graph, request.mean, request.std)
+            changes.append("normalised inside the network; padding is the rounded mean, nearly 0")
+        model = self.rewrite(graph, request, changes)
+        save(model, out)
+        return Lowered(
+            path=out,
+            lowering=self.name,
+            opset=model.opset_import[0].version,
+            outputs=tuple(value.name for value in model.graph.output),
+            changes=changes,
+            facts=self.facts(model, request),
         )
-    if input_dtype not in ("float32", "uint8"):
+
+
+def _check(request: Request) -> None:
+    if request.dtype not in ("float32", "uint8"):
         raise CascadeportError(
-            f"There is no input type {input_dtype!r}.", next="Known: float32, uint8."
+            f"There is no input type {request.dtype!r}.", next="Known: float32, uint8."
         )
-    if input_dtype == "uint8" and (mean is None or std is None):
+    if request.dtype == "uint8" and (request.mean is None or request.std is None):
         raise CascadeportError("A uint8 input needs the mean and std to normalise with.")
-    on_ascend = target == "ascend"
-    if on_ascend and half_nms is False:
+    if request.proposals is not None and request.proposals < 1:
         raise CascadeportError(
-            "NMS in float32 was asked for, and CANN's BatchMultiClassNMS takes float16 only.",
-            next="Leave NMS_PRECISION= out on Ascend targets.",
+            f"{request.proposals} proposals were asked for; one is the least.",
+            where=f"--proposals {request.proposals}",
         )
-    if precision is not None and target != "onnxruntime":
-        raise CascadeportError(
-            f"The lowering '{target}' has no choice of precision.",
-            where=f"PRECISION={precision}",
-            next="On Ascend it is atc's: precision_mode in the target's runner options."
-            if on_ascend
-            else "Use an onnxruntime of 1.32 or later, or leave PRECISION= out.",
-        )
-    graph = Graph(load_neutral(neutral))
-    changes = limit_proposals(graph, ascend.PROPOSALS if on_ascend and not proposals else proposals)
-    changes += merge_levels(graph, on_ascend if across_levels is None else across_levels)
-    if half_nms and not on_ascend:
-        changes += round_before_nms(graph)
-    aipp = None
-    if input_dtype == "uint8" and mean is not None and std is not None:
-        if on_ascend:
-            sides = [s.dim_value for s in graph.model.graph.input[0].type.tensor_type.shape.dim]
-            aipp = ascend.aipp(sides[2], sides[3], list(mean), list(std))
-        else:
-            normalise_inside(graph, mean, std)
-        changes.append("normalised inside the network; padding is the rounded mean, nearly 0")
-
-    def for_onnxruntime(graph: Graph) -> onnx.ModelProto:
-        lowered = onnxruntime.rewritten(graph)
-        if precision == "float16":
-            changes.extend(halve(lowered))
-        return onnxruntime.finish(lowered)
-
-    rules: dict[str, Callable[[Graph], onnx.ModelProto]] = {
-        "onnxruntime": for_onnxruntime,
-        "onnxruntime-1.9": standard.lower,
-        "ascend": ascend.lower,
-    }
-    model = rules[target](graph)
-    save(model, out)
-    return Lowering(
-        path=out,
-        target=target,
-        opset=model.opset_import[0].version,
-        outputs=tuple(value.name for value in model.graph.output),
-        changes=changes + (ascend.CHANGES if on_ascend else []),
-        atc=ascend.describe(model, aipp) if on_ascend else None,
-    )

@@ -23,9 +23,9 @@ from typing import Any
 import onnx
 from onnx import defs
 
-from ..errors import CascadeportError
-from .editing import Graph, load
-from .schemas import optional, register, required, set_output, shape_of
+from cascadeport.base.errors import CascadeportError
+from cascadeport.graph.editing import Graph, load
+from cascadeport.graph.schemas import optional, register, required, set_output, shape_of
 
 DOMAIN = "cascadeport"
 VERSION = 1

@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from .editing import Builder, attribute
-from .rewriting import Shapes, static
+from cascadeport.graph.editing import Builder, attribute
+from cascadeport.graph.rewriting import Shapes, static
 
 
 def proposal_nms(build: Builder, node: onnx.NodeProto, known: Shapes) -> None:

@@ -7,8 +7,8 @@ import onnx
 import onnxruntime  # type: ignore[import-untyped]
 from onnx import helper
 
-from .editing import Builder, Graph, attribute
-from .neutral import DOMAIN
+from cascadeport.graph.editing import Builder, Graph, attribute
+from cascadeport.graph.neutral import DOMAIN
 
 #: Larger results stay computed: a constant must not outgrow what it is made from.
 MAX_FOLDED = 1 << 22

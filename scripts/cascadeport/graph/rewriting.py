@@ -7,10 +7,10 @@ from typing import Optional
 
 import onnx
 
-from ..errors import CascadeportError
-from .editing import Builder, Graph
-from .neutral import DOMAIN
-from .passes import shapes
+from cascadeport.base.errors import CascadeportError
+from cascadeport.graph.editing import Builder, Graph
+from cascadeport.graph.neutral import DOMAIN
+from cascadeport.graph.passes import shapes
 
 #: Known sides of a value's shape; None for a side that depends on the picture.
 Shapes = Mapping[str, list[Optional[int]]]  # noqa: UP045  (Python 3.9)

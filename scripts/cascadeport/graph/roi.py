@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from ..errors import CascadeportError
-from .editing import Builder, attribute
-from .rewriting import Rule, Shapes, static
+from cascadeport.base.errors import CascadeportError
+from cascadeport.graph.editing import Builder, attribute
+from cascadeport.graph.rewriting import Rule, Shapes, static
 
 
 @dataclass(frozen=True)

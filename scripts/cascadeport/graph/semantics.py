@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from ..errors import CascadeportError
-from .editing import Builder, Graph
-from .neutral import DOMAIN
+from cascadeport.base.errors import CascadeportError
+from cascadeport.graph.editing import Builder, Graph
+from cascadeport.graph.neutral import DOMAIN
 
 
 def limit_proposals(graph: Graph, count: int | None) -> list[str]:

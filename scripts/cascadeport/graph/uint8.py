@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from .editing import Builder, Graph
+from cascadeport.graph.editing import Builder, Graph
 
 
 def normalise_inside(graph: Graph, mean: Sequence[float], std: Sequence[float]) -> None:

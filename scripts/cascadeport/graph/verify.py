@@ -9,15 +9,15 @@ the same (`ORDER_TOLERANCE`): their order is rounding, not meaning. It is counte
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from ..errors import CascadeportError
+from cascadeport.base.errors import CascadeportError
 
 #: Largest difference of a coordinate, in pixels of the network's picture.
 BOX_TOLERANCE = 1e-2
@@ -27,6 +27,21 @@ SCORE_TOLERANCE = 1e-4
 ORDER_TOLERANCE = 1e-4
 #: Pictures other than the traced one that a verification needs, one of them without detections.
 MIN_PICTURES = 3
+
+Detections = tuple[NDArray[Any], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A lowered graph, loaded on this machine.
+
+    Args:
+        runtime: Name and version of what runs it.
+        run: Takes the network's input, returns boxes (n,5) float32 and labels (n).
+    """
+
+    runtime: str
+    run: Callable[[NDArray[Any]], Detections]
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,7 @@ class Verification:
         model: The lowered file's name.
         passed: Whether every picture passed, and there were enough of them.
         problems: What was wrong, in sentences.
-        thresholds: What was demanded.
+        thresholds: What was required.
         pictures: Each comparison.
         runtime: Name and version of what ran the graph.
     """
@@ -74,7 +89,7 @@ class Verification:
     problems: list[str]
     thresholds: dict[str, float]
     pictures: list[Comparison]
-    runtime: str = field(default=f"onnxruntime {onnxruntime.__version__}")
+    runtime: str
 
     @property
     def summary(self) -> str:
@@ -92,48 +107,33 @@ class Verification:
         """Writes the report as JSON."""
         path.write_text(json.dumps({"format": 1, **asdict(self)}, indent=2) + "\n")
 
-    def demand(self) -> None:
+    def require_passed(self) -> None:
         """Raises CascadeportError, with every problem, unless the verification passed."""
         if not self.passed:
             raise CascadeportError(
                 "The lowered graph does not detect what PyTorch detects.",
                 where=self.model,
-                faults=self.problems,
-                next="Do not use this graph. Export again; if it stays, run with --keep-failed and "
-                "report the config and verification.json.",
+                details=self.problems,
+                next="Do not use this graph. Export again; if it persists, run with --keep-failed "
+                "and report the config and verification.json.",
             )
 
 
-def verify(lowered: Path, export: Path, *, threads: int = 0) -> Verification:
+def verify(session: Session, model: str, export: Path) -> Verification:
     """Compares a lowered float32 graph with PyTorch's detections.
 
     Args:
-        lowered: The ONNX file.
+        session: The graph.
+        model: Its file's name, for the report.
         export: The exporter's folder, with `export.json` and `reference/`.
-        threads: For onnxruntime; 0 is its own choice.
     """
-    pictures = json.loads((export / "export.json").read_text())["pictures"]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    try:
-        session = onnxruntime.InferenceSession(
-            str(lowered), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's exceptions share no public base
-        raise CascadeportError(
-            f"onnxruntime {onnxruntime.__version__} cannot load the graph: "
-            f"{str(error).splitlines()[0]}",
-            where=str(lowered),
-        ) from error
-
+    pictures = json.loads((export / "export.json").read_text(encoding="utf-8"))["pictures"]
     comparisons = []
     for picture in pictures:
         with np.load(export / picture["file"]) as stored:
             expected = stored["boxes"], stored["labels"]
-            found = session.run(["boxes", "labels"], {"input": stored["input"]})
-        comparisons.append(
-            compare(picture["name"], picture["traced"], expected, (found[0], found[1]))
-        )
+            found = session.run(stored["input"])
+        comparisons.append(compare(picture["name"], picture["traced"], expected, found))
     problems = [_problem(each) for each in comparisons if not each.passed]
     others = [each for each in comparisons if not each.traced]
     if len(others) < MIN_PICTURES:
@@ -149,10 +149,7 @@ def verify(lowered: Path, export: Path, *, threads: int = 0) -> Verification:
         "score": SCORE_TOLERANCE,
         "order_score": ORDER_TOLERANCE,
     }
-    return Verification(lowered.name, not problems, problems, thresholds, comparisons)
-
-
-Detections = tuple[NDArray[Any], NDArray[Any]]
+    return Verification(model, not problems, problems, thresholds, comparisons, session.runtime)
 
 
 def compare(name: str, traced: bool, expected: Detections, found: Detections) -> Comparison:

@@ -6,9 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from cascadeport.errors import CascadeportError
-
-from .dataset import generate
+from cascadeport.base.errors import CascadeportError
+from cascadeport.scenes.dataset import generate
 
 
 def main(arguments: list[str] | None = None) -> int:

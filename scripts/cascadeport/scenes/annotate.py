@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .paint import Mask
-from .scene import Thing
+from cascadeport.scenes.paint import Mask
+from cascadeport.scenes.scene import Thing
 
 
 def run_lengths(mask: Mask) -> list[int]:

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from cascadeport.errors import CascadeportError
-
-from .annotate import annotation
-from .files import Storage, write
-from .scene import compose
-from .shapes import CATEGORIES
+from cascadeport.base.errors import CascadeportError
+from cascadeport.scenes.annotate import annotation
+from cascadeport.scenes.files import Storage, write
+from cascadeport.scenes.scene import compose
+from cascadeport.scenes.shapes import CATEGORIES
 
 SHORTEST, LONGEST = 200, 420
 """Sides of the pictures, in pixels."""

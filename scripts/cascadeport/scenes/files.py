@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .paint import Picture
+from cascadeport.scenes.paint import Picture
 
 _EXIF_ORIENTATION = 0x0112
 _UNDO = {

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .shapes import Points
+from cascadeport.scenes.shapes import Points
 
 Picture = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .paint import Mask, Picture, background, coverage, paint
-from .shapes import CATEGORIES, Category, outline
+from cascadeport.scenes.paint import Mask, Picture, background, coverage, paint
+from cascadeport.scenes.shapes import CATEGORIES, Category, outline
 
 MIN_VISIBLE = 0.5
 """An object of which less could be seen is not placed: nothing in a picture is unlabelled."""

@@ -1,0 +1,104 @@
+"""The backend of Ascend NPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cascadeport.backends.ascend import checks, convert, host, simulator
+from cascadeport.backends.ascend.lowering import Ascend
+from cascadeport.backends.ascend.target import AscendTarget
+from cascadeport.base.errors import CascadeportError
+from cascadeport.config.cards import Card, Shape
+from cascadeport.config.compose import Service
+from cascadeport.config.options import Options
+from cascadeport.core.backend import Backend, LoweringChoice
+from cascadeport.core.context import Context
+from cascadeport.core.machine import Machine
+from cascadeport.core.stage import Stage
+
+# Where the images have the vendor's tool.
+_AIS_INFER = "/opt/ais_infer/ais_infer.py"
+# The build argument of every image that CANN is installed in.
+_CANN = "CANN"
+
+
+class AscendBackend(Backend[AscendTarget]):
+    """Ascend chips by way of CANN; or, simulated, the same containers on stand-ins for it."""
+
+    Row = AscendTarget
+    supported = frozenset({"simulate", "bins"})
+    lowerings = (Ascend,)
+    checks = checks.CHECKS
+
+    # --- the graph
+
+    def lowering(self, engine: str) -> LoweringChoice:
+        """See `Backend`."""
+        return LoweringChoice(Ascend())
+
+    def accept(self, card: Card) -> None:
+        """See `Backend`: atc knows CANN's operators, not onnxruntime's."""
+        raise CascadeportError(
+            f"The graph of '{card.name}' is ready for onnxruntime and cannot be lowered for "
+            "Ascend.",
+            where=f"card {card.name}: graph",
+            next="Export the neutral graph from the checkpoint (docs/export.md).",
+        )
+
+    def conversion(
+        self, context: Context, card: Card, shape: Shape, lowered: Stage, network: Path
+    ) -> tuple[Stage, str]:
+        """See `Backend`: an om file."""
+        stage = convert.stage(context, card, shape, self.target, lowered, network)
+        return stage, convert.NETWORK
+
+    # --- the pass
+
+    def runner(self, options: Options) -> dict[str, Any]:
+        """See `Backend`."""
+        own: dict[str, Any] = {"soc": self.target.soc}
+        if len(self.target.devices) > 1 or self.target.devices != (0,):
+            own["devices"] = list(self.target.devices)
+        if options.bins:
+            own["ais_infer"] = _AIS_INFER
+        return {"name": "aclruntime", "options": own}
+
+    def command(self, options: Options) -> str:
+        """See `Backend`."""
+        return "bins-run" if options.bins else "run"
+
+    # --- containers
+
+    def variables(
+        self, options: Options, environ: Mapping[str, str], machine: Machine | None
+    ) -> dict[str, str]:
+        """See `Backend`: the stand-ins' paths, or the group of the host's device nodes."""
+        if options.simulate:
+            return simulator.variables(self.target.soc)
+        if "ASCEND_GID" in environ or machine is None or not machine.reachable:
+            return {}
+        group = host.group(machine)
+        return {} if group is None else {"ASCEND_GID": group}
+
+    def prepare(self, options: Options, service: Service, environ: Mapping[str, str]) -> None:
+        """See `Backend`: makes the stand-ins, or looks for the vendor's packages."""
+        if service.build is None or _CANN not in service.build.args:
+            return
+        if options.simulate:
+            chips = len(self.target.devices)
+            simulator.prepare(self.target.soc, chips, host.cann().version, environ)
+        else:
+            host.require_packages(environ, options.bins)
+
+    def source_digests(self, options: Options) -> dict[str, str]:
+        """See `Backend`."""
+        return simulator.source_digests(self.target.soc) if options.simulate else {}
+
+    def device_remedy(self, node: str) -> str:
+        """See `Backend`."""
+        return (
+            "Install the Ascend driver and firmware, see `npu-smi info`; without an NPU, "
+            "--simulate runs the target on a stand-in for CANN."
+        )

@@ -1,0 +1,278 @@
+"""Ascend: device nodes, driver, what npu-smi says, and the vendor's packages.
+
+`npu-smi info` prints a table whose columns differ between driver releases (21.0 has no hugepages,
+22.0 has; the table of processes came later). What is read here is in all of them.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascadeport.backends.ascend import host
+from cascadeport.backends.ascend.target import AscendTarget
+from cascadeport.base.errors import CascadeportError
+from cascadeport.config import compose
+from cascadeport.containers import refusals
+from cascadeport.core.check import Check, Finding, idle, not_checked_remotely
+from cascadeport.core.context import Context
+
+
+@dataclass(frozen=True)
+class NpuProcess:
+    """A process on a chip."""
+
+    npu: int
+    chip: int
+    pid: int
+    name: str
+    memory_mb: int
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A chip as npu-smi shows it; `device` is the number that programs use.
+
+    A value that npu-smi does not give is None.
+    """
+
+    npu: int
+    chip: int
+    device: int
+    name: str
+    health: str
+    power_w: float | None
+    temperature_c: float | None
+    ai_core_percent: float | None
+    memory_used_mb: int | None
+    memory_total_mb: int | None
+
+
+@dataclass(frozen=True)
+class NpuSmiReport:
+    """What `npu-smi info` says."""
+
+    tool: str
+    driver: str
+    chips: tuple[Chip, ...]
+    processes: tuple[NpuProcess, ...]
+
+
+def parse_npu_smi(text: str) -> NpuSmiReport:
+    """Reads the table that `npu-smi info` prints.
+
+    Raises:
+        CascadeportError: It is none.
+    """
+    versions = re.search(r"npu-smi\s+([\w.]+).*Version:\s*([\w.]+)", text)
+    if versions is None:
+        raise CascadeportError(
+            "npu-smi did not answer with its table.",
+            where=" ".join(text.split())[:300],
+            next="Run npu-smi info by hand; `dcmi module initialize failed` means that driver or "
+            "firmware do not work.",
+        )
+    chips: list[Chip] = []
+    processes: list[NpuProcess] = []
+    upper: list[str] | None = None
+    in_processes = False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if "Process id" in line:
+            in_processes = True
+        elif in_processes and len(cells) == 4:
+            found = _process(cells)
+            if found:
+                processes.append(found)
+        elif len(cells) == 3 and re.match(r"\d+\s+[A-Za-z0-9]", cells[0]):
+            first = cells[0].split()
+            # A chip is two rows: NPU, name, health, power; then chip, device, bus, load.
+            if upper is None:
+                upper = [*first, cells[1], *cells[2].split()]
+            else:
+                chips.append(_chip(upper, first, cells[2]))
+                upper = None
+    return NpuSmiReport(versions[1], versions[2], tuple(chips), tuple(processes))
+
+
+def _chip(upper: list[str], lower: list[str], usage: str) -> Chip:
+    npu, name, health, power, temperature = upper[:5]
+    memory = re.search(r"(\d+)\s*/\s*(\d+)", usage)
+    load = usage.split()[0]
+    return Chip(
+        npu=int(npu),
+        chip=int(lower[0]),
+        device=int(lower[1]),
+        name=name,
+        health=health,
+        power_w=_number(power),
+        temperature_c=_number(temperature),
+        ai_core_percent=_number(load),
+        memory_used_mb=int(memory[1]) if memory else None,
+        memory_total_mb=int(memory[2]) if memory else None,
+    )
+
+
+def _process(cells: list[str]) -> NpuProcess | None:
+    position = cells[0].split()
+    if len(position) != 2 or not cells[1].isdigit():
+        return None
+    memory = int(cells[3]) if cells[3].isdigit() else 0
+    return NpuProcess(int(position[0]), int(position[1]), int(cells[1]), cells[2], memory)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def ask(context: Context) -> NpuSmiReport:
+    """Asks the host's npu-smi."""
+    answer = context.machine.run(context.variables.get("NPU_SMI", "npu-smi"), "info")
+    if answer is None:
+        raise CascadeportError(
+            f"npu-smi is not installed on {context.machine.name}.",
+            next="It comes with the Ascend driver; without an NPU, --simulate runs the target on a "
+            "stand-in for CANN.",
+        )
+    return parse_npu_smi(answer.output)
+
+
+def _nodes(context: Context) -> Finding:
+    service = context.engine.service("infer")
+    assert service is not None
+    machine = context.machine
+    nodes = {path: machine.node(path) for path in compose.device_paths(service)}
+    missing = [path for path, node in nodes.items() if node is None]
+    if missing:
+        error = refusals.no_device(", ".join(missing), machine.name, context.backend)
+        return Finding("devices", "fail", error.what, remedy=error.next)
+    if context.options.simulate:
+        return Finding("devices", "ok", "Stand-ins: this run is simulated.")
+    for path, node in nodes.items():
+        assert node is not None
+        group = str(node.group) in service.group_add and node.mode & stat.S_IRGRP
+        if not (group and node.mode & stat.S_IWGRP) and not node.mode & stat.S_IWOTH:
+            return Finding(
+                "devices",
+                "fail",
+                f"{path} is closed to the container's user (mode {node.mode & 0o777:o}, "
+                f"group {node.group}).",
+                reason=f"The container runs as HwHiAiUser's number with the group of {host.NODE}.",
+                remedy="Give all nodes one group that may read and write: chgrp HwHiAiUser, "
+                "chmod 660, and a udev rule that keeps it so.",
+            )
+    return Finding("devices", "ok", f"{len(nodes)} nodes: {', '.join(nodes)}.")
+
+
+def _driver(context: Context) -> Finding:
+    cann = host.cann()
+    path = Path(context.variables.get("ASCEND_DRIVER", str(host.DRIVER))) / "version.info"
+    text = context.machine.text(str(path))
+    if text is None:
+        return Finding(
+            "driver",
+            "fail",
+            f"{path} does not exist on {context.machine.name}.",
+            reason="The container uses the host's driver.",
+            remedy="Install the driver and firmware of the card; then `npu-smi info` works.",
+        )
+    version = host.version_info(text).get("Version", "unknown")
+    wanted = host.driver_wanted(version)
+    if host.release(version) < host.release(wanted):
+        return Finding(
+            "driver",
+            "fail",
+            f"The driver is {version}, older than CANN {cann.version} wants.",
+            reason="CANN refuses to open the device with it (error 507033).",
+            remedy=f"Install driver and firmware {wanted} or newer.",
+        )
+    return Finding("driver", "ok", f"Driver {version} for CANN {cann.version}.")
+
+
+def _chips(context: Context) -> Finding:
+    report = ask(context)
+    soc = _row(context).soc
+    wrong = [chip for chip in report.chips if f"Ascend{chip.name}" != soc]
+    if not report.chips or wrong:
+        seen = ", ".join(sorted({chip.name for chip in wrong})) or "no chip"
+        return Finding(
+            "chips",
+            "fail",
+            f"npu-smi shows {seen}; this target is for {soc}.",
+            reason="A model converted for one soc does not load on another.",
+            remedy="Choose the target of this chip; `npu-smi info` names it.",
+        )
+    unhealthy = [chip for chip in report.chips if chip.health != "OK"]
+    if unhealthy:
+        return Finding(
+            "chips",
+            "fail",
+            f"Chip {unhealthy[0].device} says {unhealthy[0].health}.",
+            reason="An unhealthy chip throttles, or fails during the run.",
+            remedy="npu-smi info -t health -i 0 says more; look at temperature and power.",
+        )
+    names = ", ".join(f"{chip.device}: {chip.name}" for chip in report.chips)
+    return Finding("chips", "ok", f"npu-smi {report.tool}, driver {report.driver}; {names}.")
+
+
+def _idle(context: Context) -> Finding:
+    report = ask(context)
+    busy = [chip for chip in report.chips if (chip.ai_core_percent or 0) > 0]
+    names = [f"{p.name or 'a process'} ({p.pid}) on chip {p.chip}" for p in report.processes]
+    names += [f"chip {chip.device} is {chip.ai_core_percent:.0f} % busy" for chip in busy]
+    return idle(names)
+
+
+def _packages(context: Context) -> Finding:
+    missing = host.missing_packages(context.variables, context.options.bins)
+    cann = host.cann()
+    if missing:
+        return Finding(
+            "CANN",
+            "fail",
+            f"{', '.join(missing)} missing in {host.folder(context.variables)}.",
+            reason="The vendor's packages may not be redistributed: you put them in place yourself.",
+            remedy=f"Get them from {cann.source} and record them as docs/containers.md says.",
+        )
+    return Finding("CANN", "ok", f"The packages of CANN {cann.version} are in place.")
+
+
+def _row(context: Context) -> AscendTarget:
+    assert isinstance(context.target, AscendTarget)
+    return context.target
+
+
+def _mine(context: Context) -> bool:
+    return isinstance(context.target, AscendTarget)
+
+
+def _on_docker(context: Context) -> bool:
+    return _mine(context) and context.engine.in_containers
+
+
+def _reachable(context: Context) -> bool:
+    return _on_docker(context) and context.machine.reachable
+
+
+def _real(context: Context) -> bool:
+    return _reachable(context) and not context.options.simulate
+
+
+def _remote(context: Context) -> bool:
+    simulated = context.options.simulate
+    return _mine(context) and not context.machine.reachable and not simulated
+
+
+CHECKS = (
+    Check("devices", _reachable, _nodes),
+    Check("devices", _remote, not_checked_remotely),
+    Check("driver", _real, _driver),
+    Check("chips", _real, _chips),
+    Check("idle", _real, _idle, during_run=True),
+    Check("CANN", lambda c: _on_docker(c) and not c.options.simulate, _packages),
+)

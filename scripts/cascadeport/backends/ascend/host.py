@@ -1,0 +1,111 @@
+"""What an Ascend host has: driver, device nodes, and the vendor's packages."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from cascadeport.base.errors import CascadeportError
+from cascadeport.base.paths import IMAGES, REPOSITORY
+from cascadeport.config.schema import Strict, read_toml, validate
+from cascadeport.core.machine import Machine
+
+NODE = Path("/dev/davinci0")
+DRIVER = Path("/usr/local/Ascend/driver")
+_CANN = IMAGES / "ascend" / "cann.toml"
+SUMS = "SHA256SUMS"
+
+
+class Cann(Strict):
+    """The CANN release of the images: images/ascend/cann.toml."""
+
+    version: str
+    driver_at_least: list[str]
+    source: str
+    packages: list[str]
+    wheel: str
+    tool: str
+
+
+def cann() -> Cann:
+    """Reads images/ascend/cann.toml."""
+    return validate(Cann, read_toml(_CANN, "CANN release"), where=str(_CANN), what="CANN release")
+
+
+def folder(variables: Mapping[str, str]) -> Path:
+    """Where the vendor's packages, or the simulator's stand-ins, lie."""
+    return REPOSITORY / variables.get("CANN", "images/ascend/cann")
+
+
+def missing_packages(variables: Mapping[str, str], bins: bool = False) -> list[str]:
+    """The files of the vendor's that are not in place or not recorded with a checksum.
+
+    Args:
+        bins: Whether ais_infer is one of them.
+    """
+    release = cann()
+    arch = platform.machine()
+    packages = folder(variables)
+    found = []
+    sums = packages / SUMS
+    recorded = sums.read_text(encoding="utf-8") if sums.exists() else ""
+    for pattern in (*release.packages, release.wheel, *((release.tool,) if bins else ())):
+        name = pattern.format(arch=arch)
+        files = sorted(packages.glob(name))
+        if not files:
+            found.append(name)
+        elif recorded and files[0].name not in recorded:
+            found.append(f"{files[0].name} in {SUMS}")
+    if not recorded:
+        found.append(SUMS)
+    return found
+
+
+def version_info(text: str) -> dict[str, str]:
+    """The keys of a version.info file of driver, firmware or CANN."""
+    return dict(line.strip().split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def release(version: str) -> tuple[int, int, int]:
+    """A driver's release in order: 21.0.4 < 22.0.RC2 < 22.0 < 22.0.2."""
+    found = re.findall(r"(rc)?(\d+)", version.lower())
+    # A release candidate comes before its release.
+    numbers = [int(number) - 1000 if candidate else int(number) for candidate, number in found]
+    first, second, third = (*numbers, 0, 0, 0)[:3]
+    return first, second, third
+
+
+def driver_wanted(version: str) -> str:
+    """The oldest driver that will do, in the series of numbers that a driver's version is of."""
+    wanted = sorted(cann().driver_at_least, key=release)
+    # Ascend HDK's series began at 21, far above CANN's own.
+    return wanted[-1] if release(version)[0] > 20 else wanted[0]
+
+
+def group(machine: Machine) -> str | None:
+    """The number of the group that the host's device nodes belong to; None: there is no node.
+
+    It is HwHiAiUser's (the nodes are often 0660) and differs from host to host: the container's
+    user joins it.
+    """
+    node = machine.node(str(NODE))
+    return None if node is None else str(node.group)
+
+
+def require_packages(environ: Mapping[str, str], bins: bool) -> None:
+    """Looks for the vendor's packages.
+
+    Raises:
+        CascadeportError: They are not there; with where to get them.
+    """
+    missing = missing_packages(environ, bins)
+    if missing:
+        raise CascadeportError(
+            f"{', '.join(missing)} missing: the vendor's packages may not be redistributed, so "
+            "you have to put them in place yourself.",
+            where=str(folder(environ)),
+            next=f"Get them from {cann().source} and record them as docs/containers.md says; "
+            "without them, --simulate runs the target on a stand-in.",
+        )

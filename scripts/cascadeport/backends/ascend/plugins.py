@@ -1,0 +1,197 @@
+"""What CANN's ONNX plug-ins read from a node: an attribute of another type is as good as absent.
+
+Read in the plug-ins of CANN 5.1 (docs/lowering.md names the files). The same reading checks a
+graph before `atc` sees it, and tells the reference executor what the operator will be told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+from onnx import AttributeProto, defs
+
+from cascadeport.base.errors import CascadeportError
+
+#: Opsets for which the plug-ins are registered.
+OPSETS = range(9, 14)
+#: Limits of the BatchMultiClassNonMaxSuppression kernel.
+MAX_KEPT, MAX_CLASSES = 1000, 200
+#: Standard operators whose result has a shape that depends on its content.
+DYNAMIC = {"NonZero", "NonMaxSuppression", "Shape", "Loop", "If", "Scan", "Range", "Unique"}
+
+
+@dataclass(frozen=True)
+class DeformableConv2D:
+    """As the plug-in fills it in; strides and dilations are height, width."""
+
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]  # top, bottom, left, right
+    dilations: tuple[int, int]
+    groups: int
+    deformable_groups: int
+    modulated: bool
+    data_format: str
+
+
+@dataclass(frozen=True)
+class RoiExtractor:
+    """As the plug-in fills it in."""
+
+    finest_scale: int
+    roi_scale_factor: float
+    spatial_scale: tuple[float, ...]
+    pooled_height: int
+    pooled_width: int
+    sample_num: int
+    pool_mode: str
+    aligned: bool
+
+
+@dataclass(frozen=True)
+class BatchMultiClassNMS:
+    """As the plug-in fills it in."""
+
+    score_threshold: float
+    iou_threshold: float
+    max_size_per_class: int
+    max_total_size: int
+
+
+INT, INTS, STRING = AttributeProto.INT, AttributeProto.INTS, AttributeProto.STRING
+FLOAT, FLOATS = AttributeProto.FLOAT, AttributeProto.FLOATS
+
+
+def read_deformable_conv_2d(node: onnx.NodeProto) -> DeformableConv2D:
+    """strides, pads and dilations take one or two numbers, no more; `groups` must be written."""
+    read = _Reader(node)
+    pads = read.pair("pads")
+    return DeformableConv2D(
+        strides=read.pair("strides"),
+        pads=(pads[0], pads[1], pads[0], pads[1]),
+        dilations=read.pair("dilations", (1, 1)),
+        groups=read.integer("groups"),  # absent, the plug-in says 0, which is no number of groups
+        deformable_groups=read.integer("deformable_groups", 1),
+        modulated=bool(read.integer("modulated", 1)),
+        data_format=read.string("data_format", "NHWC"),
+    )
+
+
+def read_roi_extractor(node: onnx.NodeProto) -> RoiExtractor:
+    """Every attribute has a default in the operator itself, so a wrong type goes unnoticed."""
+    read = _Reader(node)
+    return RoiExtractor(
+        finest_scale=read.integer("finest_scale", 56),
+        roi_scale_factor=read.number("roi_scale_factor", 0.0),
+        spatial_scale=read.numbers("spatial_scale", (1 / 4, 1 / 8, 1 / 16, 1 / 32)),
+        pooled_height=read.integer("pooled_height", 7),
+        pooled_width=read.integer("pooled_width", 7),
+        sample_num=read.integer("sample_num", 0),
+        pool_mode=read.string("pool_mode", "avg"),
+        aligned=bool(read.integer("aligned", 1)),
+    )
+
+
+def read_batch_multi_class_nms(node: onnx.NodeProto) -> BatchMultiClassNMS:
+    """All four attributes are required by the operator."""
+    read = _Reader(node)
+    return BatchMultiClassNMS(
+        score_threshold=read.number("score_threshold"),
+        iou_threshold=read.number("iou_threshold"),
+        max_size_per_class=read.integer("max_size_per_class"),
+        max_total_size=read.integer("max_total_size"),
+    )
+
+
+def check(model: onnx.ModelProto) -> None:
+    """Raises CascadeportError, with every fault, for a graph that `atc` would refuse or misread."""
+    faults = []
+    imports = [(each.domain, each.version) for each in model.opset_import]
+    if len(imports) != 1 or imports[0][0] not in ("", "ai.onnx") or imports[0][1] not in OPSETS:
+        found = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in imports)
+        faults.append(f"one import of ai.onnx 9 to 13 is wanted, not: {found}")
+    opset = imports[0][1] if imports else 11
+    for node in model.graph.node:
+        try:
+            fault = _fault(node, opset)
+        except CascadeportError as error:
+            fault = error.what
+        if fault:
+            faults.append(f"node {node.name or node.output[0]}: {fault}")
+    for value in [*model.graph.input, *model.graph.output]:
+        if any(not side.dim_value for side in value.type.tensor_type.shape.dim):
+            faults.append(f"{value.name} has a side whose length is not fixed")
+    if faults:
+        raise CascadeportError("This graph is not one for atc.", details=faults)
+
+
+def _fault(node: onnx.NodeProto, opset: int) -> str:
+    if node.domain not in ("", "ai.onnx"):
+        return f"the domain {node.domain} has no parser"
+    if node.op_type == "DeformableConv2D":
+        conv = read_deformable_conv_2d(node)
+        if conv.data_format != "NCHW" or not conv.modulated:
+            return "only NCHW and modulated are supported"
+    elif node.op_type == "RoiExtractor":
+        roi = read_roi_extractor(node)
+        if len(roi.spatial_scale) != len(node.input) - 1:
+            return f"{len(node.input) - 1} features, {len(roi.spatial_scale)} scales"
+        if roi.pooled_height != roi.pooled_width or roi.pool_mode != "avg":
+            return "only square crops by average are supported"
+    elif node.op_type == "BatchMultiClassNMS":
+        nms = read_batch_multi_class_nms(node)
+        if max(nms.max_size_per_class, nms.max_total_size) > MAX_KEPT:
+            return f"more than {MAX_KEPT} boxes cannot be kept"
+    elif node.op_type in DYNAMIC:
+        return f"the shape of {node.op_type}'s result depends on the picture"
+    elif not defs.has(node.op_type, max_inclusive_version=opset):
+        return f"no parser knows {node.op_type} in opset {opset}"
+    return ""
+
+
+class _Reader:
+    """Attributes by name and type, as the plug-ins look for them."""
+
+    def __init__(self, node: onnx.NodeProto) -> None:
+        self.node = node
+        self.given = {(each.name, each.type): each for each in node.attribute}
+
+    def _missing(self, name: str, wanted: str) -> CascadeportError:
+        kinds = [AttributeProto.AttributeType.Name(k) for n, k in self.given if n == name]
+        found = f"{kinds[0]}, which is not read" if kinds else "absent"
+        return CascadeportError(
+            f"attribute {name} of {self.node.op_type} must be {wanted}; it is {found}",
+            where=f"node {self.node.name}",
+        )
+
+    def integer(self, name: str, default: int | None = None) -> int:
+        if (name, INT) in self.given:
+            return int(self.given[name, INT].i)
+        if default is None:
+            raise self._missing(name, "INT")
+        return default
+
+    def number(self, name: str, default: float | None = None) -> float:
+        if (name, FLOAT) in self.given:
+            return float(self.given[name, FLOAT].f)
+        if default is None:
+            raise self._missing(name, "FLOAT")
+        return default
+
+    def numbers(self, name: str, default: tuple[float, ...]) -> tuple[float, ...]:
+        if (name, FLOATS) in self.given:
+            return tuple(self.given[name, FLOATS].floats)
+        return default
+
+    def string(self, name: str, default: str) -> str:
+        if (name, STRING) in self.given:
+            return str(self.given[name, STRING].s.decode())
+        return default
+
+    def pair(self, name: str, default: tuple[int, int] | None = None) -> tuple[int, int]:
+        values = list(self.given[name, INTS].ints) if (name, INTS) in self.given else []
+        if not values and default is not None:
+            return default
+        if len(values) not in (1, 2):
+            raise self._missing(name, "one or two INTS")
+        return values[0], values[-1]

@@ -1,0 +1,126 @@
+"""The backend of onnxruntime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from packaging.version import Version
+from pydantic import Field
+
+from cascadeport.backends.onnxruntime import nvidia
+from cascadeport.backends.onnxruntime.lowering import Current, Standard
+from cascadeport.base.errors import CascadeportError
+from cascadeport.config.options import Options
+from cascadeport.config.targets import Target
+from cascadeport.core.backend import Backend, LoweringChoice
+from cascadeport.core.check import Check, Finding
+from cascadeport.core.context import Context
+from cascadeport.graph.verify import Session
+
+_CPU: Final = "CPUExecutionProvider"
+_CUDA: Final = "CUDAExecutionProvider"
+# The first onnxruntime whose CPU provider has been seen to run DeformConv.
+_DEFORM_CONV_SINCE = Version("1.32")
+
+
+class OnnxRuntimeTarget(Target):
+    """A row of this backend.
+
+    Args:
+        provider: The execution provider; nothing falls back to another.
+        provider_options: Its own options.
+        session: onnxruntime's session configuration entries.
+    """
+
+    provider: Literal["CPUExecutionProvider", "CUDAExecutionProvider"] = _CPU
+    provider_options: Mapping[str, str] = Field(default_factory=dict)
+    session: Mapping[str, str] = Field(default_factory=dict)
+
+
+def _on_cpu(context: Context) -> bool:
+    return getattr(context.target, "provider", "") == _CPU
+
+
+def _load(context: Context) -> Finding:
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cores / 2:
+        return Finding(
+            "load",
+            "warn",
+            f"Other work keeps {load:.1f} of {cores} cores busy.",
+            reason="Times on a CPU measured beside other work are too long and spread widely.",
+            remedy="Wait until it is done, or take the times as what they are.",
+        )
+    return Finding("load", "ok", f"{load:.1f} of {cores} cores busy.")
+
+
+class OnnxRuntime(Backend[OnnxRuntimeTarget]):
+    """onnxruntime on a CPU or a CUDA GPU."""
+
+    Row = OnnxRuntimeTarget
+    lowerings = (Current, Standard)
+    checks = (
+        Check("load", lambda context: _on_cpu(context) and context.is_here, _load),
+        *nvidia.checks(lambda context: getattr(context.target, "provider", "") == _CUDA),
+    )
+
+    def lowering(self, engine: str) -> LoweringChoice:
+        """An onnxruntime too old for `DeformConv` (as on Python 3.10) runs the same network in
+        standard operators; the plan says so."""
+        if engine != "local" or _has_deform_conv():
+            return LoweringChoice(Current())
+        note = (
+            f"onnxruntime {_installed()} has no DeformConv: the network runs in standard "
+            "operators, which is slower; the detections are the same"
+        )
+        return LoweringChoice(Standard(), (note,))
+
+    def session(self, network: Path, lowering: str) -> Session | None:
+        """See `Backend`. The CPU provider verifies for all: float32 means the same in each."""
+        if lowering != self.lowering("local").lowering.name:
+            return None
+        import onnxruntime  # type: ignore[import-untyped]
+
+        try:
+            session = onnxruntime.InferenceSession(str(network), providers=[_CPU])
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            raise CascadeportError(
+                f"onnxruntime {onnxruntime.__version__} cannot load the graph: "
+                f"{str(error).splitlines()[0]}",
+                where=str(network),
+            ) from error
+
+        def run(batch: Any) -> tuple[Any, Any]:
+            boxes, labels = session.run(["boxes", "labels"], {"input": batch})
+            return boxes, labels
+
+        return Session(f"onnxruntime {onnxruntime.__version__}", run)
+
+    def runner(self, options: Options) -> dict[str, Any]:
+        """See `Backend`."""
+        own: dict[str, Any] = {}
+        if self.target.provider_options:
+            own["provider"] = dict(self.target.provider_options)
+        if self.target.session:
+            own["session"] = dict(self.target.session)
+        return {"name": "onnxruntime", "provider": self.target.provider, "options": own}
+
+    def versions(self) -> dict[str, str]:
+        """See `Backend`."""
+        return {"onnxruntime": str(_installed())}
+
+    def refusal(self, text: str, address: str) -> CascadeportError | None:
+        """See `Backend`."""
+        return nvidia.refusal(text, address)
+
+
+def _installed() -> Version:
+    return Version(metadata.version("onnxruntime"))
+
+
+def _has_deform_conv() -> bool:
+    return _installed() >= _DEFORM_CONV_SINCE

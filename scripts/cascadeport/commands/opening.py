@@ -1,0 +1,95 @@
+"""Opens the context of a command: everything that is read for it is read here, once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cascadeport import backends
+from cascadeport.base.errors import CascadeportError
+from cascadeport.base.paths import REPOSITORY
+from cascadeport.base.progress import Reporter
+from cascadeport.config import hosts, targets
+from cascadeport.config.hosts import Host
+from cascadeport.config.options import Options
+from cascadeport.config.targets import Target
+from cascadeport.core.backend import Backend
+from cascadeport.core.context import Context
+from cascadeport.core.task import Engine
+
+
+@contextlib.contextmanager
+def opened(
+    options: Options, reporter: Reporter, environ: Mapping[str, str] | None = None
+) -> Iterator[Context]:
+    """The context of a command about one target; its engine is closed when the block ends.
+
+    Raises:
+        CascadeportError: The target does not exist, or cannot do what the options ask for.
+    """
+    context = open_context(options, reporter, environ)
+    try:
+        yield context
+    finally:
+        context.engine.close()
+
+
+def open_context(
+    options: Options, reporter: Reporter, environ: Mapping[str, str] | None = None
+) -> Context:
+    """The context of a command about one target."""
+    environ = dict(os.environ) if environ is None else environ
+    known = targets.load(options.targets, backends.row)
+    target = targets.find(options.target, known)
+    backend = backends.of(target)
+    _check_supported(options, backend, known)
+    host, engine = _engine(options, target, backend, environ)
+    return Context(
+        options=options,
+        name=options.target,
+        target=target,
+        targets=known,
+        backend=backend,
+        engine=engine,
+        host=host,
+        variables=getattr(engine, "variables", environ),
+        reporter=reporter,
+    )
+
+
+def _engine(
+    options: Options, target: Target, backend: Backend[Any], environ: Mapping[str, str]
+) -> tuple[Host, Engine]:
+    name = options.engine or target.engine
+    if name == "local":
+        if target.engine != "local":
+            raise CascadeportError(
+                f"Target {options.target} runs in a container only.",
+                where="--engine local",
+                next="Leave --engine out, or use --engine docker.",
+            )
+        from cascadeport.engines.local import LocalEngine
+
+        return Host(), LocalEngine(backend, options)
+    # The docker SDK is slow to import and not needed on a laptop without containers.
+    from cascadeport.containers.engine import DockerEngine
+
+    host = hosts.find(options.target, hosts.load(REPOSITORY / hosts.FILE), environ)
+    return host, DockerEngine(options.target, target, backend, options, host, environ)
+
+
+def _check_supported(options: Options, backend: Backend[Any], known: Mapping[str, Target]) -> None:
+    """Refuses options that only other backends understand."""
+    for name in sorted({each for every in backends.every() for each in every.supported}):
+        if getattr(options, name) and name not in backend.supported:
+            others = [
+                target
+                for target, row in known.items()
+                if name in backends.load(row.backend).supported
+            ]
+            raise CascadeportError(
+                f"--{name} does not support target {options.target}.",
+                next=f"Leave it out, or use --target {' or '.join(others)}.",
+            )

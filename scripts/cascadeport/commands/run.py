@@ -1,0 +1,56 @@
+"""One target from end to end: checks, plan, stages, result, comparison, report."""
+
+from __future__ import annotations
+
+import time
+
+from cascadeport import doctor
+from cascadeport.base.errors import CascadeportError, ExitCode, StageError
+from cascadeport.base.progress import Reporter
+from cascadeport.commands.opening import opened
+from cascadeport.config.options import Options
+from cascadeport.core import store
+from cascadeport.core.context import Context
+from cascadeport.pipeline.executor import execute
+from cascadeport.pipeline.planner import plan
+from cascadeport.pipeline.stages import export
+from cascadeport.results import collate, update
+
+
+def run(options: Options, reporter: Reporter) -> ExitCode:
+    """Runs the whole pipeline of one target."""
+    with opened(options, reporter) as context:
+        return _run(context)
+
+
+def _run(context: Context) -> ExitCode:
+    reporter = context.reporter
+    began = time.monotonic()
+    for finding in doctor.require(context):
+        if finding.status == "warn":
+            reporter.note(f"{finding.check}: {finding.finding} {finding.remedy}")
+    made = plan(context)
+    export.require(made, context)
+    try:
+        execute(made, context)
+        with store.locked(made.folder, wait=True):
+            result = collate.collate(made, context.options)
+            table = update.update(made, context)
+    except CascadeportError as error:
+        raise StageError.of(error) from error
+    print(table)
+    if result.status == "invalid":
+        reporter.line("INVALID", result.reason, "bold red")
+    reporter.line("report", str(made.folder / "comparison.html"))
+    reporter.line("total", f"{time.monotonic() - began:.1f} s")
+    return ExitCode.INVALID if result.status == "invalid" else ExitCode.OK
+
+
+def compare(options: Options, reporter: Reporter) -> ExitCode:
+    """Writes the comparison of what has been finished."""
+    with opened(options, reporter) as context:
+        made = plan(context)
+        with store.locked(made.folder, wait=True):
+            print(update.update(made, context, again=True))
+        reporter.line("report", str(made.folder / "comparison.html"))
+    return ExitCode.OK

@@ -1,0 +1,169 @@
+"""Several targets by one command: side by side on different hosts, in turn on the same one.
+
+Each target is run by a `cascadeport all` of its own, so that none can disturb another. Two on one
+host would share its processor, and their speeds would be worth nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+
+from cascadeport import backends
+from cascadeport.base.errors import CascadeportError
+from cascadeport.base.paths import REPOSITORY, SCRIPTS
+from cascadeport.base.progress import Reporter
+from cascadeport.config import hosts, targets
+from cascadeport.config.hosts import Host
+from cascadeport.config.options import Options
+
+# Which code stands for a run whose targets ended differently: the worst of them.
+_WORST_FIRST = (1, 3, 2, 4)
+_HERE = "this machine"
+# Not given on a command line.
+_INTERNAL = ("target", "models", "targets")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one target's run ended: its exit code, and the table that it printed."""
+
+    target: str
+    code: int
+    table: str
+
+
+def names(text: str, options: Options) -> tuple[str, ...]:
+    """The targets of a list, separated by spaces or commas, each once.
+
+    Raises:
+        CascadeportError: One of them does not exist, or there is none.
+    """
+    found = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    known = targets.load(options.targets, backends.row)
+    for name in found:
+        targets.find(name, known)
+    if not found:
+        raise CascadeportError("--targets names no target.", next="For example --targets '310 T4'.")
+    return found
+
+
+def by_host(found: Sequence[str], options: Options) -> dict[str, list[str]]:
+    """The targets that share a host, by its address."""
+    known = targets.load(options.targets, backends.row)
+    rows = hosts.load(REPOSITORY / hosts.FILE)
+    groups: dict[str, list[str]] = {}
+    for name in found:
+        host = Host()
+        if (options.engine or known[name].engine) == "docker":
+            host = hosts.find(name, rows)
+        groups.setdefault(_HERE if host.local else host.host, []).append(name)
+    return groups
+
+
+def command_line(options: Options, target: str) -> list[str]:
+    """`cascadeport all` of one target with these options."""
+    words = [sys.executable, "-m", "cascadeport", "all", "--target", target]
+    for field in dataclasses.fields(Options):
+        value = getattr(options, field.name)
+        flag = "--" + field.name.replace("_", "-")
+        if field.name in _INTERNAL or value is None or value is False:
+            continue
+        words += [flag] if value is True else [flag, str(value)]
+    return words
+
+
+def run(
+    found: Sequence[str], options: Options, reporter: Reporter, more: Sequence[str] = ()
+) -> int:
+    """Runs the targets and returns the worst of their exit codes.
+
+    A target that fails does not stop the others.
+
+    Args:
+        more: Words for each command line that are no options of a run.
+    """
+    runs = _Runs(options, reporter, more)
+    groups = by_host(found, options)
+    for host, members in groups.items():
+        reporter.line("targets", f"{', '.join(members)} on {host}")
+    with ThreadPoolExecutor(len(groups)) as pool:
+        waiting = [pool.submit(runs.in_turn, members) for members in groups.values()]
+        try:
+            ended = [one for each in waiting for one in each.result()]
+        except BaseException:
+            runs.stop()
+            raise
+    # The last table of a folder has the rows of all its targets.
+    for table in {one.table.split("\n", 1)[0]: one.table for one in runs.order}.values():
+        print(table)
+    for one in ended:
+        if one.code:
+            reporter.line("failed", f"{one.target}: exit code {one.code}", "bold red")
+    codes = {one.code for one in ended}
+    return next((code for code in _WORST_FIRST if code in codes), max(codes))
+
+
+class _Runs:
+    """The runs under way, and those that have ended."""
+
+    def __init__(self, options: Options, reporter: Reporter, more: Sequence[str]) -> None:
+        self._options = options
+        self._more = more
+        self._reporter = reporter
+        self._lock = Lock()
+        self._processes: list[subprocess.Popen[str]] = []
+        self._stopped = False
+        self.order: list[Ended] = []
+
+    def in_turn(self, members: Sequence[str]) -> list[Ended]:
+        """Runs the targets of one host, one after the other."""
+        return [self._one(name) for name in members if not self._stopped]
+
+    def stop(self) -> None:
+        """Ends what runs, as SIGTERM ends a single run: finished stages are kept."""
+        with self._lock:
+            self._stopped = True
+            for process in self._processes:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGTERM)
+
+    def _one(self, name: str) -> Ended:
+        with self._lock:
+            if self._stopped:
+                return Ended(name, 130, "")
+            process = subprocess.Popen(
+                [*command_line(self._options, name), *self._more],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(_paths())},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                # Ctrl-C reaches this process alone, which then ends each run once.
+                start_new_session=True,
+            )
+            self._processes.append(process)
+        assert process.stderr is not None
+        assert process.stdout is not None
+        with ThreadPoolExecutor(1) as reading:
+            table = reading.submit(process.stdout.read)
+            for line in process.stderr:
+                self._reporter.line(name, line.rstrip("\n"))
+            code = process.wait()
+            ended = Ended(name, code, table.result())
+        with self._lock:
+            if ended.table:
+                self.order.append(ended)
+        return ended
+
+
+def _paths() -> list[str]:
+    """Where the child finds this package and the bundle, wherever it is started."""
+    return [str(SCRIPTS), str(REPOSITORY)]

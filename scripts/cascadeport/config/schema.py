@@ -1,0 +1,147 @@
+"""Reads a TOML file into a pydantic model and turns every fault into a line with its place."""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cascadeport.base.errors import CascadeportError
+from cascadeport.base.suggest import suggest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class Strict(BaseModel):
+    """A table whose unknown keys are errors and whose values never change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def as_tuple(value: Any) -> Any:
+    """TOML's arrays are lists; values that never change are tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+Table = TypeVar("Table", bound=BaseModel)
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Reads a TOML file.
+
+    Args:
+        path: The file.
+        what: What it is to the user, for the error: "model card".
+
+    Raises:
+        CascadeportError: The file is missing, not text, or no TOML (with line and column).
+    """
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return values
+    except FileNotFoundError as error:
+        raise CascadeportError(
+            f"The {what} does not exist.", where=str(path), next="Check the path or the name."
+        ) from error
+    except OSError as error:
+        raise CascadeportError(
+            f"The {what} cannot be read: {error.strerror}.", where=str(path)
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CascadeportError(
+            f"The {what} is not UTF-8 text.", where=f"{path}, byte {error.start}"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise CascadeportError(
+            f"The {what} is not valid TOML: {error}.",
+            where=str(path),
+            next="Fix that line.",
+        ) from error
+
+
+def validate(table: type[Table], values: Mapping[str, Any], *, where: str, what: str) -> Table:
+    """Validates values against a schema.
+
+    Raises:
+        CascadeportError: With every error, each with its key, in `details`.
+    """
+    try:
+        return table.model_validate(dict(values))
+    except ValidationError as error:
+        details = [_sentence(table, dict(found)) for found in error.errors()]
+        raise CascadeportError(
+            f"The {what} has {counted(details)}.", where=where, details=details
+        ) from None
+
+
+def counted(details: Sequence[str]) -> str:
+    """How many errors there are, in words: `1 error`, `3 errors`."""
+    return "1 error" if len(details) == 1 else f"{len(details)} errors"
+
+
+def _sentence(table: type[BaseModel], error: dict[str, Any]) -> str:
+    location: Sequence[str | int] = error["loc"]
+    key = _key(location)
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(table, location[:-1])
+        return f"{key}: unknown key; {suggest(str(location[-1]), known)}"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    given = error.get("input")
+    if isinstance(given, (str, int, float, bool)):
+        return f"{key}: {message} (it is {shortened(given)})"
+    return f"{key}: {message}"
+
+
+def shortened(value: Any, length: int = 80) -> str:
+    """A value as Python writes it, cut where it would fill a screen."""
+    if isinstance(value, int) and abs(value) >= 10**length:
+        return f"an integer of more than {length} digits"
+    text = repr(value)
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
+def _key(location: Sequence[str | int]) -> str:
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text or "the file"
+
+
+def _keys_at(table: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """The keys that the schema knows at a location; aliases stand for themselves."""
+    current: type[BaseModel] = table
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = current.model_fields.get(part)
+        if field is None:
+            continue
+        inner = _model_in(field.annotation)
+        if inner is not None:
+            current = inner
+    return [field.alias or name for name, field in current.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (tuple, list, dict, typing.Union, types.UnionType):
+        for argument in typing.get_args(annotation):
+            found = _model_in(argument)
+            if found is not None:
+                return found
+    return None

@@ -1,0 +1,84 @@
+"""What a check of the doctor is, and what it finds. Backends bring checks of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from cascadeport.base.errors import CascadeportError
+
+if TYPE_CHECKING:
+    from cascadeport.core.context import Context
+
+Verdict = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Args:
+        check: Its name.
+        status: `warn` lets a run go on; `fail` does not.
+        finding: What was seen, a sentence.
+        reason: Why it matters; empty when all is well.
+        remedy: What to do about it; empty when all is well.
+    """
+
+    check: str
+    status: Verdict
+    finding: str
+    reason: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: its name, which targets it concerns, and how it looks.
+
+    Args:
+        name: For findings.
+        concerns: Whether it concerns what the command is about.
+        look: Looks.
+        during_run: Whether it is looked at again when the timed pass begins: is the device idle?
+    """
+
+    name: str
+    concerns: Callable[[Context], bool]
+    look: Callable[[Context], Finding]
+    during_run: bool = False
+
+    def run(self, context: Context) -> Finding:
+        """Looks; a check that cannot be carried out is a failure with its reason."""
+        try:
+            return self.look(context)
+        except CascadeportError as error:
+            where = f" ({error.where})" if error.where else ""
+            details = "".join(f"; {detail}" for detail in error.details)
+            return Finding(self.name, "fail", f"{error.what}{where}{details}", remedy=error.next)
+
+
+def not_checked_remotely(context: Context) -> Finding:
+    """What is said instead of looking at a host where no command can be run."""
+    return Finding(
+        "devices",
+        "warn",
+        f"Devices and driver were not checked: {context.host.host} runs no commands for us.",
+        reason="An engine's tcp port builds and runs containers, and nothing else.",
+        remedy=f"Run `cascadeport doctor --target {context.name}` on that machine, or give it as "
+        "ssh:// in hosts.toml.",
+    )
+
+
+def idle(others: Sequence[str]) -> Finding:
+    """Whether anybody else uses the device: `others` names who does."""
+    if not others:
+        return Finding("idle", "ok", "Nobody else uses the device.")
+    return Finding(
+        "idle",
+        "warn",
+        f"Others use the device: {', '.join(others)}.",
+        reason="What is measured beside other work is INVALID.",
+        remedy="Stop them, or wait until they are done.",
+    )

@@ -1,0 +1,109 @@
+"""A plan: everything that one target's run will do, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascadeport import datasets
+from cascadeport.config.cards import Card
+from cascadeport.config.options import Options
+from cascadeport.config.targets import Semantics, Target
+from cascadeport.core.stage import Stage
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data set as the plan sees it.
+
+    Args:
+        name: How results name it.
+        root: Its folder; it may not exist before its stages are done.
+        pictures: The folder of pictures below `root`.
+        annotations: The annotation file below `root`.
+        stages: What makes or downloads it; empty for a folder of the user's.
+        digests: What stages that read it take as inputs.
+    """
+
+    name: str
+    root: Path
+    pictures: str
+    annotations: str
+    stages: tuple[Stage, ...]
+    digests: Mapping[str, str]
+
+    def load(self, options: Options) -> datasets.Dataset:
+        """Reads and checks the data set, or its first pictures where the options limit it."""
+        return datasets.load(
+            self.root,
+            pictures=self.pictures,
+            annotations=self.annotations,
+            limit=options.limit,
+            keep_going=options.keep_going,
+            name=self.name,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that one target's run will do.
+
+    Args:
+        target_name: The target's name in targets.toml.
+        source: Where the pictures come from.
+        engine: `local` or `docker`.
+        folder: results/<model>-<data>, which all targets share.
+        row: The name of the result's folder and row.
+        stages: In the order in which they run.
+        semantics: What the user chose instead of the target's own.
+        model_digest: The digest of what was trained; of random weights, of what they are drawn
+            from.
+        notes: What has to be said about the plan.
+        bins: Whether the pass goes by way of the vendor's tool and `.bin` files.
+    """
+
+    target_name: str
+    target: Target
+    card: Card
+    source: DataSource
+    engine: str
+    folder: Path
+    row: str
+    stages: tuple[Stage, ...]
+    semantics: Semantics
+    model_digest: str
+    notes: tuple[str, ...] = ()
+    bins: bool = False
+
+    @property
+    def data_name(self) -> str:
+        """How the user names the data set."""
+        return self.source.name
+
+    @property
+    def results(self) -> Path:
+        """The target's own folder, or that of the target under the semantics asked for."""
+        return self.folder / self.row
+
+    @property
+    def title(self) -> str:
+        """How tables name the result."""
+        seed = self.card.seed
+        drawn = "" if seed is None else f"random weights, seed {seed}"
+        tool = "by ais_infer" if self.bins else ""
+        notes = ", ".join(filter(None, (self.semantics.title, drawn, tool)))
+        return f"{self.target.title} ({notes})" if notes else self.target.title
+
+    def stage(self, name: str) -> Stage:
+        """The stage of a name."""
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def is_shared(self, stage: Stage) -> bool:
+        """Whether runs of other targets make the same product."""
+        return self.results not in stage.folder.parents
+
+
+def row_name(target: str, semantics: Semantics, bins: bool = False) -> str:
+    """The name of a result's folder, so that results of different semantics stand side by side."""
+    return "-".join(filter(None, (target, semantics.name, "bins" if bins else "")))

@@ -1,0 +1,182 @@
+"""Stage folders: written atomically, skipped when up to date, locked while used.
+
+A stage's product is a folder. It is written as `.NAME.tmp-…` beside its final path and renamed when
+it is complete, so a crash, Ctrl-C or a full disk costs the running stage and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from cascadeport.base import digest
+from cascadeport.base.errors import CascadeportError
+from cascadeport.base.files import disk_errors, write_json
+
+FORMAT = 1
+RECORD = "stage.json"
+NOT_DONE = "not done yet"
+# Products above this size are trusted by their files' sizes: hashing a data set or a big graph
+# before every run costs more than it finds. The bundle checks the digest of the graph it loads.
+_HASHED_BELOW = 64 << 20
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """Whether a stage folder can be used as it is, and why or why not."""
+
+    is_up_to_date: bool
+    reason: str
+
+
+def freshness(folder: Path, key: str, record_name: str = RECORD) -> Freshness:
+    """Compares a folder's record with the key that was computed for what it should hold."""
+    if not folder.exists():
+        return Freshness(False, NOT_DONE)
+    try:
+        record = json.loads((folder / record_name).read_text(encoding="utf-8"))
+        version, recorded, files = record["format"], record["key"], dict(record["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return Freshness(False, "its record cannot be read")
+    if version != FORMAT:
+        return Freshness(False, f"written by another version (format {version}, now {FORMAT})")
+    if recorded != key:
+        return Freshness(False, "its inputs changed")
+    for name, facts in files.items():
+        path = folder / name
+        if not path.is_file():
+            return Freshness(False, f"{name} is gone")
+        if path.stat().st_size != facts["bytes"]:
+            return Freshness(False, f"{name} has another size")
+        if facts["sha256"] and digest.of_file(path) != facts["sha256"]:
+            return Freshness(False, f"{name} has other content")
+    return Freshness(True, "nothing changed")
+
+
+@contextlib.contextmanager
+def writing(
+    folder: Path, key: str, facts: Mapping[str, Any], *, keep_failed: bool = False
+) -> Iterator[Path]:
+    """Gives a temporary folder that replaces `folder` when the block succeeds.
+
+    Args:
+        folder: Where the product will stand.
+        key: The stage's key.
+        facts: What else the record says: the stage's name, parameters and inputs.
+        keep_failed: Leave what was written as `NAME.failed` when the block fails.
+
+    Raises:
+        CascadeportError: The disk is full or read-only.
+    """
+    with disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.tmp-", dir=folder.parent))
+    try:
+        with disk_errors(folder):
+            # mkdtemp makes private folders; a product is as readable as any other file.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o777 & ~umask)
+            yield temporary
+            files = sorted(path for path in temporary.rglob("*") if path.is_file())
+            write_record(temporary, key, files, facts)
+            _replace(temporary, folder)
+    except BaseException:
+        if keep_failed:
+            _replace(temporary, folder.with_name(f"{folder.name}.failed"))
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_record(
+    folder: Path,
+    key: str,
+    files: Sequence[Path],
+    facts: Mapping[str, Any],
+    record_name: str = RECORD,
+) -> None:
+    """Writes the record that `freshness` reads: the key and what the files of the product are."""
+    record = {"format": FORMAT, "key": key, **facts, "files": _listing(folder, files)}
+    write_json(folder / record_name, record)
+
+
+def _listing(folder: Path, files: Sequence[Path]) -> dict[str, Any]:
+    hashed = sum(path.stat().st_size for path in files) < _HASHED_BELOW
+    listing = {}
+    for path in files:
+        size = path.stat().st_size
+        sha256 = digest.of_file(path) if hashed else None
+        listing[path.relative_to(folder).as_posix()] = {"bytes": size, "sha256": sha256}
+    return listing
+
+
+def _replace(temporary: Path, folder: Path) -> None:
+    old = None
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old-", dir=folder.parent))
+        folder.rename(old / folder.name)
+    try:
+        temporary.rename(folder)
+    except BaseException:
+        if old is not None and not folder.exists():
+            (old / folder.name).rename(folder)
+        raise
+    finally:
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Holds a folder for one run; leftovers of runs that died are removed.
+
+    Args:
+        folder: It is made if it does not exist.
+        wait: Wait for the run that holds it instead of failing.
+
+    Raises:
+        CascadeportError: Another run holds it, or the folder cannot be written.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        holder = folder / ".lock.json"
+        lock = filelock.FileLock(folder / ".lock", timeout=-1 if wait else 0)
+    try:
+        with disk_errors(folder):
+            lock.acquire()
+    except filelock.Timeout:
+        who = ""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            who = f" (process {json.loads(holder.read_text(encoding='utf-8'))['pid']})"
+        raise CascadeportError(
+            f"Another run{who} is working in this folder.",
+            where=str(folder),
+            next="Wait until it ends, or stop it; then run the same command again.",
+        ) from None
+    try:
+        with disk_errors(folder):
+            for pattern in (".*.tmp-*", ".*.old-*"):
+                for leftover in folder.glob(pattern):
+                    _remove(leftover)
+            holder.write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,83 @@
+"""A task: one command of one stage; and what an engine, which runs it, must do.
+
+Plan and stages do not know which engine it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from cascadeport.config.compose import Service
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A file or folder of this machine that a command needs.
+
+    Args:
+        source: Absolute path on this machine.
+        target: Absolute path under which a container sees it.
+        writable: Whether the command may write there.
+    """
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """One command of one stage.
+
+    Args:
+        stage: The stage's name, for logs and errors.
+        argv: The command. Paths in it come from `Engine.path`.
+        mounts: Everything the command reads or writes.
+        env: Extra environment variables.
+        log: File that receives what the command prints, kept also when it fails.
+        deadline_s: Seconds without any output after which the command counts as hung; None: never.
+    """
+
+    stage: str
+    argv: Sequence[str]
+    mounts: Sequence[Mount]
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    deadline_s: float | None = None
+
+
+class Engine(Protocol):
+    """Runs tasks. An engine is used by one run at a time and is closed when the run ends."""
+
+    name: str
+    in_containers: bool
+
+    def path(self, mount: Mount) -> str:
+        """The path under which a command run by this engine finds the mount."""
+
+    def service(self, stage: str) -> Service | None:
+        """The declaration of the container that runs a stage; None: there is no container."""
+
+    def planned(self, stage: str) -> Mapping[str, str]:
+        """What is known of where a stage will run before anything runs. Enters stage keys."""
+
+    def identity(self) -> Mapping[str, str]:
+        """What a result must say about where it ran, e.g. the image's digest."""
+
+    def run(self, task: Task, on_event: Callable[[Event], None]) -> None:
+        """Runs a task to its end.
+
+        Lines of standard output that are JSON objects with an `event` go to `on_event`; all output
+        goes to the task's log.
+
+        Raises:
+            CascadeportError: The command failed; with the command's own error event if it sent one.
+        """
+
+    def close(self) -> None:
+        """Stops what still runs and removes what this run made."""

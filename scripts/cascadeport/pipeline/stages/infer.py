@@ -1,0 +1,131 @@
+"""infer: the bundle's streaming pass over every picture of the data set."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cascadeport.base import digest
+from cascadeport.base.errors import CascadeportError
+from cascadeport.base.files import write_json
+from cascadeport.base.paths import REPOSITORY
+from cascadeport.config.cards import Card
+from cascadeport.core.context import Context
+from cascadeport.core.plan import DataSource
+from cascadeport.core.stage import Network, Stage
+from cascadeport.core.task import Mount, Task
+from cascadeport.pipeline import job as jobs
+
+# Decoding and warming up are silent for a while; a network this slow is stuck.
+_SILENCE_S = 600.0
+
+
+def stage(
+    context: Context, card: Card, source: DataSource, networks: Sequence[Network], row: str
+) -> Stage:
+    """Plans the pass.
+
+    Args:
+        networks: One for every shape of the card.
+        row: The name of the result's folder.
+    """
+    options = context.options
+    name = f"{card.name}-{source.name}"
+    if options.limit is not None:
+        name += f"-first{options.limit}"
+    threads = options.threads or os.cpu_count() or 1
+    settings = jobs.settings(card, context.backend, options, threads)
+    runtime = dict(context.engine.planned("infer"))
+
+    def work(context: Context, folder: Path) -> None:
+        _infer(context, folder, card, settings, source, networks)
+
+    return Stage(
+        name="infer",
+        title=f"run {card.name} on {source.name} ({context.target.title})",
+        folder=options.results / name / row / "infer",
+        parameters={"settings": settings, "limit": options.limit, "runtime": runtime},
+        inputs={
+            **{
+                f"network{card.input.suffix(shape)}": network.digest
+                for shape, network in zip(card.input.canvases, networks, strict=True)
+            },
+            "bundle": _bundle_digest(),
+            **source.digests,
+        },
+        work=work,
+    )
+
+
+def _bundle_digest() -> str:
+    from bundle.digest import bundle_digest
+
+    return str(bundle_digest())
+
+
+def _infer(
+    context: Context,
+    folder: Path,
+    card: Card,
+    settings: Mapping[str, Any],
+    source: DataSource,
+    networks: Sequence[Network],
+) -> None:
+    engine, options, reporter = context.engine, context.options, context.reporter
+    dataset = source.load(options)
+    for warning in dataset.warnings:
+        reporter.note(warning)
+    jobs.check_categories(card, dataset)
+    models = [
+        Mount(network.path, f"/model{card.input.suffix(shape)}/{network.path.name}")
+        for shape, network in zip(card.input.canvases, networks, strict=True)
+    ]
+    pictures = Mount(dataset.pictures_dir.resolve(), "/data")
+    out = Mount(folder.resolve(), "/out", writable=True)
+    code = Mount(REPOSITORY / "bundle", "/opt/cascadeport/bundle")
+    job = jobs.compile_job(
+        settings,
+        dataset,
+        models=[(engine.path(model), digest.of_file(model.source)) for model in models],
+        pictures=engine.path(pictures),
+    )
+    (folder / "job.json").write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
+    inside = engine.path(out)
+    # Asked now: building an image and converting a graph may have taken an hour.
+    busy = _busy(context)
+    for sentence in busy:
+        reporter.note(f"{sentence} The result will be INVALID.")
+    engine.run(
+        Task(
+            stage="infer",
+            argv=(
+                *("python3", "-m", "bundle", context.backend.command(options)),
+                *(f"{inside}/job.json", inside),
+            ),
+            mounts=(*models, pictures, out, code),
+            log=folder / "infer.log",
+            deadline_s=_SILENCE_S,
+        ),
+        reporter.event,
+    )
+    if not (folder / "run.json").is_file():
+        raise CascadeportError(
+            "The pass ended without its record.",
+            where=str(folder / "infer.log"),
+            next="Read the log; run again with --keep-failed to keep the folder.",
+        )
+    # Where it ran is the engine's to say: host, engine, and the image by its id.
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    record["engine"] = dict(engine.identity())
+    record["problems"] += [f"not alone on the device: {sentence}" for sentence in busy]
+    write_json(folder / "run.json", record)
+
+
+def _busy(context: Context) -> list[str]:
+    """Who else uses the target's device at this moment, a sentence each; empty when nobody does."""
+    checks = [check for check in context.backend.checks if check.during_run]
+    found = [check.run(context) for check in checks if check.concerns(context)]
+    return [one.finding for one in found if one.status != "ok"]

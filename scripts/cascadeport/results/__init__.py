@@ -1,0 +1,1 @@
+"""Results: one target's record, the comparison of several, and the report."""

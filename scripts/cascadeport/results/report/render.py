@@ -1,0 +1,71 @@
+"""Fills the template and writes the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from cascadeport.results.comparison import Comparison, number, points
+from cascadeport.datasets import Dataset
+from cascadeport.results.report import view
+from cascadeport.results.record import Result
+
+_FOLDER = Path(__file__).parent
+
+
+def render(
+    results: Sequence[Result], comparison: Comparison, out: Path, dataset: Dataset | None
+) -> None:
+    """Writes the report: one file that needs nothing else; equal results give equal bytes.
+
+    Args:
+        results: The results that could be read, in the order of the table.
+        comparison: The table.
+        out: The page's path.
+        dataset: Where the pictures are; None leaves them out.
+    """
+    shown, aside = view.split(results, comparison.rows)
+    drawn, without = view.shown_pictures(shown, dataset)
+    categories, absent = view.categories(shown)
+    page = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            comparison=comparison,
+            rows=comparison.rows,
+            chips=comparison.chips,
+            headline=view.headline(comparison),
+            results=results,
+            shown=shown,
+            aside=aside,
+            pictures=drawn,
+            without_pictures=without,
+            score_threshold=view.SCORE_THRESHOLD,
+            categories=categories,
+            absent=absent,
+            curves=[("0.50", view.overall(shown, "iou50")), ("0.75", view.overall(shown, "iou75"))],
+            steps=view.steps(shown),
+            histograms=view.histograms(shown),
+            environment=view.environment(shown),
+            digests=view.digests(shown),
+        )
+    )
+    temporary = out.with_name(f".{out.name}.tmp")
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(out)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        # Names of pictures and classes are data: whatever is in them is shown, never obeyed.
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["points"] = points
+    return environment

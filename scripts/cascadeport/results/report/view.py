@@ -1,0 +1,233 @@
+"""What the template draws, worked out from results: the template itself decides nothing."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cascadeport import evaluation
+from cascadeport.results.comparison import Comparison, Row
+from cascadeport.datasets import Dataset
+from cascadeport.base.errors import CascadeportError
+from cascadeport.evaluation import Marked
+from cascadeport.results.report import charts, pictures
+from cascadeport.results.record import Result
+
+STEPS = {
+    "decode": "decode",
+    "preprocess": "preprocess",
+    "h2d": "to the device",
+    "device": "device",
+    "d2h": "from the device",
+    "postprocess": "postprocess",
+}
+SCORE_THRESHOLD = 0.3
+"""Detections below this score are evaluated, and not drawn."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line of a chart: which target's, and its path."""
+
+    series: int
+    path: str
+
+
+@dataclass(frozen=True)
+class CategoryView:
+    """A category: its objects, AP of every target (None: no object), and its curves."""
+
+    name: str
+    annotations: int
+    aps: list[float | None]
+    curves50: list[Curve]
+    curves75: list[Curve]
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """What one target made of a picture."""
+
+    count: pictures.Count
+    marked: list[Marked]
+
+
+@dataclass(frozen=True)
+class PictureView:
+    """A picture and what every target made of it."""
+
+    name: str
+    why: str
+    address: str
+    width: int
+    height: int
+    overlays: list[Overlay]
+
+
+@dataclass(frozen=True)
+class StepView:
+    """A step's mean milliseconds for every target; None where a runtime does not tell."""
+
+    name: str
+    means: list[float | None]
+
+
+def split(results: Sequence[Result], rows: Sequence[Row]) -> tuple[list[Result], list[Result]]:
+    """The results whose details are shown together, and the others.
+
+    A result that the comparison holds to be invalid does not stand beside valid ones; if there is
+    no valid one, the first is shown with its reason.
+    """
+    valid = {row.target for row in rows if row.status in ("measured", "simulated")}
+    shown = [result for result in results if result.target in valid] or list(results[:1])
+    return shown, [result for result in results if result not in shown]
+
+
+def categories(shown: Sequence[Result]) -> tuple[list[CategoryView], list[str]]:
+    """The categories with objects, by falling AP of the first target; and the others' names."""
+    views, absent = [], []
+    aps = [{one.id: one.ap for one in result.evaluation.per_category} for result in shown]
+    for one in shown[0].evaluation.per_category if shown else []:
+        if one.ap is None:
+            absent.append(one.name)
+            continue
+        views.append(
+            CategoryView(
+                name=one.name,
+                annotations=one.annotations,
+                aps=[by_id.get(one.id) for by_id in aps],
+                curves50=_category_curves(shown, "iou50", one.id),
+                curves75=_category_curves(shown, "iou75", one.id),
+            )
+        )
+    return sorted(views, key=lambda view: (-(view.aps[0] or 0.0), view.name)), absent
+
+
+def _category_curves(shown: Sequence[Result], threshold: Any, category: int) -> list[Curve]:
+    found = []
+    for series, result in enumerate(shown):
+        curves = result.evaluation.pr_curves[threshold]
+        if category in curves.per_category:
+            found.append(Curve(series, charts.curve(curves.recall, curves.per_category[category])))
+    return found
+
+
+def overall(shown: Sequence[Result], threshold: Any) -> list[Curve]:
+    """The mean curve of every target at one IoU threshold."""
+    found = []
+    for series, result in enumerate(shown):
+        curves = result.evaluation.pr_curves[threshold]
+        if curves.all is not None:
+            found.append(Curve(series, charts.curve(curves.recall, curves.all)))
+    return found
+
+
+def steps(shown: Sequence[Result]) -> list[StepView]:
+    """Mean milliseconds of the steps that at least one runtime tells."""
+    views = []
+    for key, name in STEPS.items():
+        found = [result.run.summary.steps_ms.get(key) for result in shown]
+        means = [one.mean if one else None for one in found]
+        if any(mean is not None for mean in means):
+            views.append(StepView(name, means))
+    return views
+
+
+def histograms(shown: Sequence[Result]) -> list[charts.Histogram | None]:
+    """The device times of the scored pass; None where there are none."""
+    return [
+        charts.histogram(_device_times(result)) if result.latency_ms is not None else None
+        for result in shown
+    ]
+
+
+def _device_times(result: Result) -> list[float]:
+    path = result.file("times")
+    if path is None:
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        cells = [row.get("device_ms") for row in csv.DictReader(file) if row.get("pass") == "1"]
+    return [float(cell) for cell in cells if cell]
+
+
+def environment(shown: Sequence[Result]) -> list[tuple[str, list[str]]]:
+    """What each target ran on, a line per fact."""
+    keys: dict[str, None] = {}
+    for result in shown:
+        keys.update(dict.fromkeys(_flat(result.run.environment)))
+    flat = [_flat(result.run.environment) for result in shown]
+    lines = [(key.replace("_", " "), [one.get(key, "") for one in flat]) for key in keys]
+    peaks = [result.run.peak_rss_bytes for result in shown]
+    if any(peaks):
+        lines.append(("peak memory", [f"{peak / 2**20:.0f} MiB" if peak else "" for peak in peaks]))
+    return lines
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key} "))
+        elif isinstance(value, list):
+            flat[prefix + key] = ", ".join(map(str, value))
+        elif value is not None:
+            flat[prefix + key] = str(value)
+    return flat
+
+
+def digests(shown: Sequence[Result]) -> list[tuple[str, list[str]]]:
+    """What each target ran, by digest."""
+    return [
+        ("bundle", [result.bundle_digest for result in shown]),
+        ("checkpoint", [result.model_digest for result in shown]),
+        ("graph", [result.run.digests.model for result in shown]),
+        ("data set", [result.dataset_digest for result in shown]),
+    ]
+
+
+def shown_pictures(
+    shown: Sequence[Result], dataset: Dataset | None
+) -> tuple[list[PictureView], str]:
+    """The chosen pictures with every target's detections, or why there are none."""
+    if dataset is None:
+        return [], "The data set is not at hand."
+    items = {item.id: item for item in dataset.items}
+    diagnoses = []
+    for result in shown:
+        path = result.file("detections")
+        if path is None:
+            return [], f"The detections of {result.title} are not at hand."
+        try:
+            diagnoses.append(_diagnose(dataset, path, sorted(items)))
+        except CascadeportError as error:
+            return [], error.what
+    views: list[PictureView] = []
+    for choice in pictures.choose(diagnoses, most=pictures.MOST):
+        item = items[choice.image_id]
+        address = pictures.embed(dataset.pictures_dir / item.file, item.width, item.height)
+        if address is None:
+            continue
+        marks = [one[choice.image_id] for one in diagnoses]
+        views.append(
+            PictureView(
+                name=item.file,
+                why=choice.why,
+                address=address,
+                width=item.width,
+                height=item.height,
+                overlays=[Overlay(pictures.count(one), one) for one in marks],
+            )
+        )
+    return views, "" if views else "None of the pictures can be read."
+
+
+def _diagnose(dataset: Dataset, path: Path, ids: list[int]) -> dict[int, list[Marked]]:
+    return evaluation.diagnose(dataset.annotations_path, path, ids, score_threshold=SCORE_THRESHOLD)
+
+
+def headline(comparison: Comparison) -> list[Row]:
+    """The rows that the page opens with: what was run here and is valid."""
+    return [row for row in comparison.rows if row.status in ("measured", "simulated")]
