@@ -104,7 +104,7 @@ def job(paths: list[Path], count: int, model: Path, options: dict[str, Any]) -> 
 
 def measure(count: int, seconds: float, keeps_lock: bool, chips: int) -> dict[str, Any]:
     """The record of a pass. It speaks JSON lines on standard output; nobody listens here."""
-    options = {"apart": keeps_lock, "devices": list(range(chips))}
+    options = {"own_process": keeps_lock, "devices": list(range(chips))}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         paths, _ = pictures(place)

@@ -77,7 +77,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Runner:
+class RunnerSettings:
     """The runtime, what it shall run on, and how the networks' input and outputs are called."""
 
     name: str
@@ -95,7 +95,7 @@ class Runner:
         return ", ".join(network.path for network in self.networks)
 
     @property
-    def lanes(self) -> Tuple[Runner, ...]:
+    def lanes(self) -> Tuple[RunnerSettings, ...]:
         """This runner once for each of `options.devices`, with its number in `options.device`.
 
         Itself alone where no devices are named. They share the pictures of a pass.
@@ -110,7 +110,7 @@ class Job:
     """A job that has been checked. Paths are absolute."""
 
     preprocess: Preprocess
-    runner: Runner
+    runner: RunnerSettings
     score_threshold: float
     max_detections: int
     class_names: Tuple[str, ...]
@@ -349,7 +349,9 @@ def _preprocess(network: _Section, section: _Section) -> Preprocess:
     )
 
 
-def _runner(top: _Section, network: _Section, shapes: Sequence[Shape], folder: str) -> Runner:
+def _runner(
+    top: _Section, network: _Section, shapes: Sequence[Shape], folder: str
+) -> RunnerSettings:
     models, outputs, runner = top.objects("models"), top.section("outputs"), top.section("runner")
     files = [(model.text("path"), model.text("sha256")) for model in models]
     if shapes and len(files) != len(shapes):
@@ -359,7 +361,7 @@ def _runner(top: _Section, network: _Section, shapes: Sequence[Shape], folder: s
     options = runner.optional("options", {})
     if not isinstance(options, dict):
         top.faults.append("runner.options is not an object")
-    return Runner(
+    return RunnerSettings(
         name=runner.text("name"),
         provider=str(runner.optional("provider", "")),
         threads=runner.integer("threads", 1),

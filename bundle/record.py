@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Sequence
 
 from bundle.digest import bundle_digest, joint_digest
 from bundle.environment import peak_rss_bytes
-from bundle.files import writing
+from bundle.files import write_errors
 from bundle.job import Job
 from bundle.measure import Pass, summarise
 from bundle.picture import Skipped
@@ -57,10 +57,10 @@ def record(
     }
 
 
-def forget(out: str) -> None:
+def remove_record(out: str) -> None:
     """Removes an earlier record: while it is there, the results beside it are whole."""
     path = os.path.join(out, NAME)
-    with writing(path):
+    with write_errors(path):
         if os.path.lexists(path):
             os.remove(path)
 

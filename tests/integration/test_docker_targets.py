@@ -464,7 +464,7 @@ def test_the_t4_refuses_to_run_on_a_processor(engine: PrivateEngine, tmp_path: P
     job = small_job(card, network.read_bytes(), "T4")
     job["models"][0]["path"] = network.name
     (out / "job.json").write_text(json.dumps(job))
-    with pytest.raises(CascadeportError, match="CUDAExecutionProvider was asked for") as caught:
+    with pytest.raises(CascadeportError, match="CUDAExecutionProvider was requested") as caught:
         in_container(
             engine, "T4", tmp_path, "python3", "-m", "bundle", "run", "/out/job.json", "/out"
         )

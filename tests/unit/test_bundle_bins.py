@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bundle.bins import read_bins, write_bins
 from bundle.errors import BundleError
 from bundle.run import run
 from bundle.runners import open_runner
+from bundle.runners.aclruntime.bins import read_bins, write_bins
 from tests.helpers import bundle_jobs as jobs
 
 
@@ -135,7 +135,7 @@ def ready(tmp_path: Path) -> tuple[dict[str, Any], Path, Path]:
 def test_an_output_that_is_missing(tmp_path: Path) -> None:
     content, out, results = ready(tmp_path)
     (results / "3_1.bin").unlink()
-    with pytest.raises(BundleError, match=r"left no 3_1\.bin"):
+    with pytest.raises(BundleError, match=r"wrote no 3_1\.bin"):
         read_bins(jobs.checked(content), str(results), str(out))
     read_bins(jobs.checked({**content, "keep_going": True}), str(results), str(out))
     record = json.loads((out / "run.json").read_text())

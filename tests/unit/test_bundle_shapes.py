@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bundle.bins import read_bins, write_bins
 from bundle.digest import joint_digest
 from bundle.errors import BundleError
 from bundle.geometry import read_geometry
 from bundle.run import run
 from bundle.runners import Outputs, open_runner
-from bundle.runners import onnx as onnx_runner
+from bundle.runners.aclruntime.bins import read_bins, write_bins
+from bundle.runners.onnxruntime import session as onnx_session
 from tests.helpers import bundle_jobs as jobs
 
 WIDE, HIGH = jobs.ORIENTED
@@ -53,7 +53,7 @@ def test_boxes_are_where_the_pixels_are(tmp_path: Path, dtype: str, padding: str
     assert set(found.values()) == {WIDE, HIGH}
     assert record["digests"]["model"] == joint_digest([one["sha256"] for one in content["models"]])
 
-    content["runner"]["options"] = {"apart": True}
+    content["runner"]["options"] = {"own_process": True}
     run(jobs.checked(content), str(tmp_path / "apart"))
     here, apart = (tmp_path / name / "detections.json" for name in ("here", "apart"))
     assert here.read_bytes() == apart.read_bytes()
@@ -95,9 +95,9 @@ def test_a_network_that_cannot_be_loaded_closes_those_that_were(
     content = jobs.oriented(tmp_path)
     Path(content["models"][1]["path"]).write_bytes(b"no network")
     closed = []
-    close = onnx_runner.OnnxRunner.close
+    close = onnx_session.OnnxruntimeRunner.close
     monkeypatch.setattr(
-        onnx_runner.OnnxRunner, "close", lambda self: (closed.append(self), close(self))
+        onnx_session.OnnxruntimeRunner, "close", lambda self: (closed.append(self), close(self))
     )
     with pytest.raises(BundleError, match="cannot load the network") as caught:
         open_runner(jobs.checked(content))
@@ -161,6 +161,6 @@ def test_geometry_of_another_job_is_no_geometry(tmp_path: Path) -> None:
 def test_the_threads_of_one_network_do_not_spin_while_another_runs(tmp_path: Path) -> None:
     several, one = jobs.checked(jobs.oriented(tmp_path)), jobs.checked(jobs.small(tmp_path))
     key = "session.force_spinning_stop"
-    assert onnx_runner._options(several).get_session_config_entry(key) == "1"
+    assert onnx_session._session_options(several).get_session_config_entry(key) == "1"
     with pytest.raises(RuntimeError):
-        onnx_runner._options(one).get_session_config_entry(key)
+        onnx_session._session_options(one).get_session_config_entry(key)
