@@ -76,7 +76,9 @@ def job(paths: list[Path], count: int, model: Path, options: dict[str, Any]) -> 
     ]
     content = {
         "format": FORMAT,
-        "models": [{"path": str(model), "sha256": hashlib.sha256(model.read_bytes()).hexdigest()}],
+        "networks": [
+            {"path": str(model), "sha256": hashlib.sha256(model.read_bytes()).hexdigest()}
+        ],
         "input": {
             "name": "input",
             "dtype": "float32",

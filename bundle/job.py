@@ -10,7 +10,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from bundle.errors import BundleError
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -352,11 +352,12 @@ def _preprocess(network: _Section, section: _Section) -> Preprocess:
 def _runner(
     top: _Section, network: _Section, shapes: Sequence[Shape], folder: str
 ) -> RunnerSettings:
-    models, outputs, runner = top.objects("models"), top.section("outputs"), top.section("runner")
-    files = [(model.text("path"), model.text("sha256")) for model in models]
+    networks, outputs = top.objects("networks"), top.section("outputs")
+    runner = top.section("runner")
+    files = [(item.text("path"), item.text("sha256")) for item in networks]
     if shapes and len(files) != len(shapes):
         top.faults.append(
-            "models has {} networks, input.shapes {} shapes".format(len(files), len(shapes))
+            "networks has {} items, input.shapes {} shapes".format(len(files), len(shapes))
         )
     options = runner.optional("options", {})
     if not isinstance(options, dict):

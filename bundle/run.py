@@ -50,7 +50,7 @@ def run(job: Job, out: str, load: Callable[[Job], Runner] = open_runner) -> Dict
         where = environment(job, stream.runner)
     # After the measured passes, so that it costs them nothing.
     draw_pictures(job, found, out)
-    result = record(job, where, passes, scored.images, skipped, warmup)
+    result = record(job, where, passes, scored.pictures, skipped, warmup)
     write_json(os.path.join(out, NAME), result)
     return result
 

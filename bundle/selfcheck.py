@@ -107,7 +107,7 @@ def _job() -> Job:
     return check_job(
         {
             "format": FORMAT,
-            "models": [{"path": "none", "sha256": ""}] * len(_SHAPES),
+            "networks": [{"path": "none", "sha256": ""}] * len(_SHAPES),
             "input": {
                 "name": "input",
                 "dtype": "float32",

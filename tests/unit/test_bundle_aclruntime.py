@@ -112,7 +112,7 @@ def test_networks_in_another_order_than_their_shapes(
     """Their bytes are as many, so that only the shape tells."""
     monkeypatch.setattr(Session, "layout", layout)
     content["input"]["dtype"] = dtype
-    content["models"].reverse()
+    content["networks"].reverse()
     with pytest.raises(BundleError, match="input 'input' is not ") as caught:
         open_runner(jobs.checked(content))
-    assert caught.value.where == content["models"][0]["path"]
+    assert caught.value.where == content["networks"][0]["path"]
