@@ -11,7 +11,7 @@ from cascadeport.errors import CascadeportError
 from cascadeport.options import Options
 from cascadeport.targets import Target
 
-FORMAT = 2
+FORMAT = 3
 # Pictures that a repeat passes over: enough for a stable mean, and on a slow device not hours.
 _REPEAT_PICTURES = 200
 _WARMUP = 5
@@ -86,7 +86,7 @@ def compile_job(
     """
     return {
         **settings,
-        "models": [{"path": path, "sha256": sha256} for path, sha256 in models],
+        "networks": [{"path": path, "sha256": sha256} for path, sha256 in models],
         "pictures": {
             "root": pictures,
             "items": [
