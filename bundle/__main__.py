@@ -64,6 +64,12 @@ def _selfcheck() -> int:
     return 0 if result["ok"] else 2
 
 
+def _tensors(settings: str, inputs: str, out: str) -> None:
+    from bundle.tensors import run_tensors
+
+    run_tensors(settings, inputs, out)
+
+
 def _fail(failure: BundleError, debug: bool) -> int:
     if debug:
         traceback.print_exc()
@@ -78,7 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     subparsers.required = True
     text = "check this installation"
     subparsers.add_parser("selfcheck", help=text, description=text).set_defaults(command=None)
-    for command in [Command("run", "run a job", ("job", "out"), _run), *runner_commands()]:
+    own = [
+        Command("run", "run a job", ("job", "out"), _run),
+        Command("tensors", "run arrays through a network", ("settings", "inputs", "out"), _tensors),
+    ]
+    for command in [*own, *runner_commands()]:
         subparser = subparsers.add_parser(command.name, help=command.help, description=command.help)
         for name in command.arguments:
             subparser.add_argument(name)
