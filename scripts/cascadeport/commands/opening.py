@@ -51,7 +51,6 @@ def open_context(
         name=options.target,
         target=target,
         targets=known,
-        backend=backend,
         engine=engine,
         host=host,
         variables=getattr(engine, "variables", environ),
