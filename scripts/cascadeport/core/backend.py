@@ -8,7 +8,6 @@ add one.
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from cascadeport.config.options import Options
 from cascadeport.config.targets import Target
 from cascadeport.core.check import Check
 from cascadeport.core.context import Context
+from cascadeport.core.environment import PythonEnvironment
 from cascadeport.core.machine import Machine
 from cascadeport.core.plan import Variant
 from cascadeport.core.stage import Network, Stage
@@ -116,13 +116,10 @@ class Backend(ABC, Generic[RowT]):
         """The bundle's command that runs a job."""
         return "run"
 
-    def python(self, options: Options) -> Path:
-        """The interpreter of this machine that runs the bundle for a local engine.
-
-        Raises:
-            CascadeportError: It is not installed, and could not be.
-        """
-        return Path(sys.executable)
+    @property
+    def environment(self) -> PythonEnvironment | None:
+        """The environment that runs the bundle for a local engine; None: the orchestrator's."""
+        return None
 
     def versions(self) -> dict[str, str]:
         """Versions of its packages on this machine, which the result of a local run depends on."""
