@@ -15,6 +15,7 @@ from cascadeport import backends
 from cascadeport.backends.onnxruntime.backend import OnnxRuntimeTarget
 from cascadeport.config import hosts
 from cascadeport.config.options import Options
+from cascadeport.config.targets import Target
 from cascadeport.containers.engine import DockerEngine
 from cascadeport.core.task import Event, Mount, Task
 
@@ -70,6 +71,9 @@ class Probe:
     Args:
         engine: The engine.
         folder: For its Dockerfile, compose file, logs and results.
+
+    Attributes:
+        row: The target's row; a test may put another backend's in its place.
     """
 
     def __init__(self, engine: PrivateEngine, folder: Path) -> None:
@@ -78,6 +82,7 @@ class Probe:
         self.events: list[Event] = []
         self.out = folder / "out"
         self.out.mkdir()
+        self.row: Target = target(folder / "probe.yaml")
         (folder / "Dockerfile").write_text(DOCKERFILE)
         self.declare()
 
@@ -88,12 +93,11 @@ class Probe:
 
     def open(self, **options: Any) -> DockerEngine:
         """The docker engine of the orchestrator, for this target."""
-        row = target(self.folder / "probe.yaml")
         environ = dict(os.environ)
         return DockerEngine(
             "probe",
-            row,
-            backends.of(row),
+            self.row,
+            backends.of(self.row),
             Options(build=self.folder / "build", **options),
             hosts.find("probe", {}, environ),
             environ,
