@@ -203,7 +203,7 @@ def test_two_kinds_of_weights_and_seeds_that_are_none(bare: World) -> None:
     for seed in (-1, 1 << 40):
         done = bare.run("--random-weights", seed)
         assert done.returncode == 2
-        assert "RANDOM_WEIGHTS takes a seed" in done.stderr
+        assert "The seed of random weights must be from 0 to 2147483647." in done.stderr
 
 
 @pytest.mark.parametrize(
