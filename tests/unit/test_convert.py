@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,10 +10,14 @@ from pathlib import Path
 
 import onnx
 import pytest
-from cascadeport.backends.ascend import convert
+from cascadeport import backends
+from cascadeport.backends.ascend import convert, lowering, simulator
+from cascadeport.backends.ascend.target import AscendTarget
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.config import cards, targets
+from cascadeport.config.cards import Card
 from cascadeport.config.options import Options
+from cascadeport.graph.lowering import Request
 from onnx import helper
 
 SOURCES = REPOSITORY / "images" / "simulator"
@@ -25,13 +30,13 @@ HEAD = "ATC run failed, Please check the detail log, Try 'atc --help' for more i
         (
             HEAD + "E19010: No parser is registered for Op [grid_sampler_3140, optype "
             "[ai.onnx::11::grid_sampler]].",
-            "knows an operator of the graph not at all",
+            "does not know an operator of the graph",
             "grid_sampler_3140",
         ),
         (
             HEAD + "E10016: Opname [Concat_1427] specified in [--out_nodes] is not found in the "
             "model. Please check.",
-            "output node that atc was told does not exist",
+            "output node that atc was given does not exist",
             "Concat_1427",
         ),
         (
@@ -69,10 +74,7 @@ def atc(tmp_path: Path) -> Path:
     (home / "atc" / "bin").mkdir(parents=True)
     shutil.copy(SOURCES / "atc", home / "atc" / "bin" / "atc")
     shutil.copytree(SOURCES / "cann_stand_in", home / "simulator" / "cann_stand_in")
-    graph = REPOSITORY / "scripts" / "cascadeport"
-    shutil.copytree(graph / "graph", home / "simulator" / "cascadeport" / "graph")
-    shutil.copy(graph / "errors.py", home / "simulator" / "cascadeport" / "errors.py")
-    (home / "simulator" / "cascadeport" / "__init__.py").touch()
+    simulator.copy_own_modules(home / "simulator")
     return home / "atc" / "bin" / "atc"
 
 
@@ -180,15 +182,26 @@ def test_an_unknown_option(atc: Path, tmp_path: Path) -> None:
     assert "unknown command line flag 'dynamic'" in said
 
 
-def test_the_command_line_comes_from_graph_card_and_target(tmp_path: Path) -> None:
+def described(card: Card, folder: Path) -> lowering.Atc:
+    """What the lowering of the demo says of its graph, through the record beside it."""
+    assert card.graph is not None
+    neutral = card.file(card.graph.all[0].path)
+    request = Request(dtype=card.input.dtype, mean=card.input.mean, std=card.input.std)
+    done = lowering.Ascend().lower(neutral, folder / "lowered.onnx", request)
+    return lowering.Atc(**json.loads(json.dumps(done.record))["facts"]["atc"])
+
+
+def test_the_command_line_comes_from_the_lowered_graph_and_the_row(tmp_path: Path) -> None:
     card = cards.load(cards.find("demo", Options().models))
-    target = targets.load(Options().targets)["310P3"]
-    argv = convert.arguments(
-        card, target, {"precision_mode": "force_fp16"}, model(tmp_path), tmp_path, "/m", "/out"
-    )
+    atc = described(card, tmp_path)
+    flags = {"precision_mode": "force_fp16"}
+    argv = convert.arguments(atc, "Ascend310P3", flags, "/m", "/out")
     assert argv[:4] == ("atc", "--model=/m", "--framework=5", "--output=/out/network")
-    assert "--input_shape=input:1,3,8,16" in argv
-    assert "--out_nodes=node_1:0" in argv
+    assert "--input_shape=input:1,3,256,256" in argv
+    (nodes,) = (one for one in argv if one.startswith("--out_nodes="))
+    outputs = {output.name for output in onnx.load(tmp_path / "lowered.onnx").graph.output}
+    assert outputs == {"boxes", "labels"}
+    assert nodes.count(";") == 1
     assert "--soc_version=Ascend310P3" in argv
     assert "--precision_mode=force_fp16" in argv
     assert not any("insert_op_conf" in one for one in argv)
@@ -197,10 +210,21 @@ def test_the_command_line_comes_from_graph_card_and_target(tmp_path: Path) -> No
 def test_bytes_are_normalised_by_aipp(tmp_path: Path) -> None:
     card = cards.load(cards.find("demo", Options().models))
     card = card.model_copy(update={"input": card.input.model_copy(update={"dtype": "uint8"})})
-    target = targets.load(Options().targets)["310P3"]
-    argv = convert.arguments(card, target, {}, model(tmp_path), tmp_path, "/m", "/out")
+    atc = described(card, tmp_path)
+    argv = convert.arguments(atc, "Ascend310P3", {}, "/m", "/out")
     assert "--insert_op_conf=/out/aipp.cfg" in argv
-    text = (tmp_path / "aipp.cfg").read_text()
-    assert "src_image_size_w: 16" in text  # read from the graph: rows come first there
+    assert atc.aipp is not None
+    assert "src_image_size_w: 256" in atc.aipp
+
+
+def test_rows_come_before_columns_in_aipp() -> None:
+    text = lowering.aipp(8, 16, [1.0, 2.0, 3.0], [1.0, 1.0, 1.0])
+    assert "src_image_size_w: 16" in text
     assert "src_image_size_h: 8" in text
-    assert "min_chn_0: 123.675" in text
+
+
+def test_a_row_hands_its_flags_on_to_atc() -> None:
+    rows = targets.load(Options().targets, backends.row)
+    row = rows["310P3"].model_copy(update={"precision_mode": "allow_mix_precision"})
+    assert isinstance(row, AscendTarget)
+    assert row.atc_flags == {"precision_mode": "allow_mix_precision"}

@@ -14,11 +14,12 @@ from cascadeport.backends.ascend import host as ascend
 from cascadeport.backends.onnxruntime import nvidia
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import REPOSITORY
-from cascadeport.config import targets
-from cascadeport.config.options import Options
-from cascadeport.config.targets import Target
-from cascadeport.core.check import Context, Finding
-from cascadeport.doctor import as_json, as_text, engine, healthy, require, run_checks
+from cascadeport.core.check import Finding
+from cascadeport.core.context import Context
+from cascadeport.doctor import as_json, as_text, containers, is_healthy, require, run_checks
+from cascadeport.pipeline.stages import infer
+
+from tests.helpers.contexts import context
 
 # As guides of the CANN 5.1.RC2 time show it.
 NPU_SMI_22 = """\
@@ -63,10 +64,6 @@ NPU_SMI_23 = """\
 | 2       0                     | 1333928         |                          | 37709 |
 +===============================+=================+==============================================+
 """
-
-
-def target(name: str) -> Target:
-    return targets.load(REPOSITORY / "targets.toml")[name]
 
 
 def finding(findings: list[Finding], check: str) -> Finding:
@@ -141,9 +138,9 @@ def tool(folder: Path, name: str, prints: str, code: int = 0) -> None:
     program.chmod(0o755)
 
 
-def npu_context(**options: object) -> Context:
-    context = Context.of("310P3", target("310P3"), Options(target="310P3"))
-    return dataclasses.replace(context, variables={**context.variables, **options})
+def npu_context(**variables: str) -> Context:
+    opened = context("310P3")
+    return dataclasses.replace(opened, variables={**opened.variables, **variables})
 
 
 def test_the_wrong_chip_is_named(tools: Path) -> None:
@@ -153,7 +150,7 @@ def test_the_wrong_chip_is_named(tools: Path) -> None:
     assert "310; this target is for Ascend310P3" in found.finding
 
 
-def test_an_ill_chip_is_told(tools: Path) -> None:
+def test_an_unhealthy_chip_is_reported(tools: Path) -> None:
     tool(tools, "npu-smi", NPU_SMI_23)
     assert npu._chips(npu_context()).finding == "Chip 0 says Warning."
 
@@ -166,7 +163,7 @@ def test_other_processes_are_named(tools: Path) -> None:
     assert "37 % busy" in found.finding
 
 
-def test_a_well_idle_chip(tools: Path) -> None:
+def test_a_healthy_idle_chip(tools: Path) -> None:
     tool(tools, "npu-smi", NPU_SMI_22)
     assert npu._chips(npu_context()).status == "ok"
     assert npu._idle(npu_context()).status == "ok"
@@ -176,7 +173,7 @@ def test_a_well_idle_chip(tools: Path) -> None:
     ("version", "status"),
     [("21.0.4", "fail"), ("22.0.RC2", "ok"), ("23.0.0", "ok"), ("5.1.rc1", "fail")],
 )
-def test_the_driver_is_held_against_cann(tmp_path: Path, version: str, status: str) -> None:
+def test_the_driver_is_compared_with_cann(tmp_path: Path, version: str, status: str) -> None:
     (tmp_path / "version.info").write_text(f"Version={version}\nascendhal_version=4.0.0\n")
     found = npu._driver(npu_context(ASCEND_DRIVER=str(tmp_path)))
     assert found.status == status
@@ -209,36 +206,37 @@ def test_a_machine_without_npu_is_told_within_a_second(monkeypatch: pytest.Monke
     if Path("/dev/davinci0").exists():
         pytest.skip("this machine has an NPU")
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
-    target_310p3, options = target("310P3"), Options(target="310P3")
-    run_checks("310P3", target_310p3, options)  # modules are loaded once
+    run_checks(context("310P3"))  # modules are loaded once
     began = time.process_time()
     with pytest.raises(CascadeportError, match="cannot run here") as caught:
-        require("310P3", target_310p3, options)
+        require(context("310P3"))
     # Processor time: what the checks cost, whatever else the machine does.
     assert time.process_time() - began < 1
-    assert any("/dev/davinci0" in fault and "SIMULATE=1" in fault for fault in caught.value.details)
+    assert any(
+        "/dev/davinci0" in detail and "--simulate" in detail for detail in caught.value.details
+    )
 
 
 def test_the_cpu_target_needs_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
-    findings = run_checks("cpu", target("cpu"), Options())
+    findings = run_checks(context("cpu"))
     assert "engine" not in [one.check for one in findings]
     assert finding(findings, "python").status == "ok"
 
 
 def test_no_engine_is_a_failure_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
-    findings = run_checks("cpu", target("cpu"), Options(engine="docker"))
+    findings = run_checks(context("cpu", engine="docker"))
     found = finding(findings, "engine")
     assert found.status == "fail"
     assert "Start it" in found.remedy
-    assert not healthy(findings)
+    assert not is_healthy(findings)
 
 
 def test_a_wheelhouse_that_lacks_wheels(tmp_path: Path) -> None:
-    context = Context.of("cpu", target("cpu"), Options(engine="docker"))
-    context = dataclasses.replace(context, variables={"WHEELS": str(tmp_path)})
-    found = engine._wheelhouse(context)
+    opened = context("cpu", engine="docker")
+    opened = dataclasses.replace(opened, variables={"WHEELS": str(tmp_path)})
+    found = containers._wheelhouse(opened)
     assert found.status == "fail"
     assert "onnxruntime==" in found.finding
     (tmp_path / "cpu").mkdir()
@@ -247,11 +245,11 @@ def test_a_wheelhouse_that_lacks_wheels(tmp_path: Path) -> None:
         if "==" in line:
             name, version = line.split()[0].split("==")
             (tmp_path / "cpu" / f"{name.replace('-', '_')}-{version}-py3-none-any.whl").touch()
-    assert engine._wheelhouse(context).status == "ok"
+    assert containers._wheelhouse(opened).status == "ok"
 
 
 def test_a_data_folder_that_is_not_there() -> None:
-    findings = run_checks("cpu", target("cpu"), Options(data="/nonexistent/coco"))
+    findings = run_checks(context("cpu", data="/nonexistent/coco"))
     assert finding(findings, "data").status == "fail"
 
 
@@ -262,22 +260,20 @@ def test_findings_for_people_and_programs() -> None:
     ]
     text = as_text(findings)
     assert "fail  devices" in text
-    assert "help: Buy one." in text
+    assert "fix:  Buy one." in text
     told = json.loads(as_json(findings))
     assert told["healthy"] is False
     assert told["findings"][1]["remedy"] == "Buy one."
 
 
-def test_whoever_is_busy_is_told_by_both_kinds_of_device(tools: Path) -> None:
-    from cascadeport import doctor
-
+def test_whoever_is_busy_is_named_for_both_kinds_of_device(tools: Path) -> None:
     tool(tools, "npu-smi", NPU_SMI_23)
-    (sentence,) = doctor.busy("310P3", target("310P3"), Options(target="310P3"))
+    (sentence,) = infer._busy(context("310P3"))
     assert "1333928" in sentence
-    assert doctor.busy("310P3", target("310P3"), Options(target="310P3", simulate=True)) == []
+    assert infer._busy(context("310P3", simulate=True)) == []
     tool(tools, "npu-smi", NPU_SMI_22)
-    assert doctor.busy("310P3", target("310P3"), Options(target="310P3")) == []
+    assert infer._busy(context("310P3")) == []
     tool(tools, "nvidia-smi", GPUS.replace("0, 15360, 0", "0, 15360, 88"))
-    (sentence,) = doctor.busy("T4", target("T4"), Options(target="T4"))
+    (sentence,) = infer._busy(context("T4"))
     assert "GPU 0 is 88 % busy" in sentence
-    assert doctor.busy("cpu", target("cpu"), Options()) == []
+    assert infer._busy(context("cpu")) == []

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from cascadeport.backends.ascend import plugins
+from cascadeport.backends.ascend import lowering, plugins
+from cascadeport.backends.ascend.executor import executable
 from cascadeport.base.errors import CascadeportError
-from cascadeport.graph import executable, lower
 from cascadeport.graph.neutral import DOMAIN
 from onnx import helper, numpy_helper
 
 from tests.helpers.graph_models import FLOAT, picture_for, run, tiny_detector
+from tests.helpers.lowering import lower
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_one_opset_no_domain_plain_names(model: onnx.ModelProto) -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9_]+", name) for name in names + values)
 
 
-def test_fixed_outputs_and_what_atc_is_told(neutral: Path, tmp_path: Path) -> None:
+def test_fixed_outputs_and_what_atc_is_given(neutral: Path, tmp_path: Path) -> None:
     done = lower(neutral, tmp_path / "ascend.onnx", "ascend")
     model = onnx.load(str(done.path))
     shapes = {
@@ -50,13 +51,13 @@ def test_fixed_outputs_and_what_atc_is_told(neutral: Path, tmp_path: Path) -> No
         for value in model.graph.output
     }
     assert shapes == {"boxes": [10, 5], "labels": [10]}
-    assert done.atc is not None
-    assert done.atc.input_shape == "input:1,3,64,64"
+    atc = lowering.Atc(**done.facts["atc"])
+    assert atc.input_shape == "input:1,3,64,64"
     made = {
         f"{node.name}:{i}": out for node in model.graph.node for i, out in enumerate(node.output)
     }
-    assert [made[each] for each in done.atc.out_nodes.split(";")] == ["boxes", "labels"]
-    assert done.atc.aipp is None
+    assert [made[each] for each in atc.out_nodes.split(";")] == ["boxes", "labels"]
+    assert atc.aipp is None
 
 
 def test_attributes_have_the_types_that_the_plug_ins_read(model: onnx.ModelProto) -> None:
@@ -150,9 +151,9 @@ def test_filling_proposals_never_become_detections(tmp_path: Path) -> None:
 def test_aipp_has_the_mean_in_min_chn(neutral: Path, tmp_path: Path) -> None:
     mean, std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
     done = lower(neutral, tmp_path / "a.onnx", "ascend", input_dtype="uint8", mean=mean, std=std)
-    assert done.atc is not None
-    assert done.atc.aipp is not None
-    facts = dict(re.findall(r"(\w+): (\S+)", done.atc.aipp))
+    atc = lowering.Atc(**done.facts["atc"])
+    assert atc.aipp is not None
+    facts = dict(re.findall(r"(\w+): (\S+)", atc.aipp))
     assert [facts["src_image_size_w"], facts["src_image_size_h"]] == ["64", "64"]
     assert facts["input_format"] == "RGB888_U8"
     assert "mean_chn_0" not in facts

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from cascadeport.backends.ascend.executor import executable
 from cascadeport.base.errors import CascadeportError
-from cascadeport.graph import executable
 from onnx import helper, numpy_helper
 
 from tests.helpers.graph_models import FLOAT, naive_deform_conv, naive_roi_align, run

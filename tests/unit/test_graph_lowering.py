@@ -7,10 +7,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from cascadeport import backends
+from cascadeport.backends.ascend.executor import executable
 from cascadeport.base.errors import CascadeportError
-from cascadeport.graph import LOWERINGS, check_contract, editing, executable, lower
+from cascadeport.graph import check_contract, editing
 
 from tests.helpers.graph_models import picture_for, run, tiny_detector
+from tests.helpers.lowering import lower
+
+_LOWERINGS = tuple(sorted(each.name for one in backends.every() for each in one.lowerings))
 
 FLOAT, FLOAT16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
@@ -31,7 +36,7 @@ def detect(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_every_lowering_detects_the_same(neutral: Path, tmp_path: Path, seed: int) -> None:
     found = {}
-    for target in LOWERINGS:
+    for target in _LOWERINGS:
         faithful = {"proposals": 20, "across_levels": False}
         done = lower(neutral, tmp_path / f"{target}.onnx", target, **faithful)
         path = done.path
@@ -51,7 +56,7 @@ def test_the_result_obeys_the_contract_with_one_opset_and_nothing_foreign(
 ) -> None:
     done = lower(neutral, tmp_path / "lowered.onnx", target)
     assert check_contract(done.path, size=64).opset == done.opset
-    assert (done.changes, done.atc) == ([], None)
+    assert (done.changes, done.facts) == ([], {})
     model = onnx.load(str(done.path))
     onnx.checker.check_model(model, full_check=True)
     kinds = {node.op_type for node in model.graph.node}
@@ -75,7 +80,7 @@ def test_bytes_in_the_same_detections_out(neutral: Path, tmp_path: Path) -> None
     np.testing.assert_allclose(other_boxes, boxes, atol=1e-4)
 
 
-@pytest.mark.parametrize("target", LOWERINGS)
+@pytest.mark.parametrize("target", _LOWERINGS)
 def test_fewer_proposals_and_merged_levels_are_chosen_and_said(
     neutral: Path, tmp_path: Path, target: str
 ) -> None:

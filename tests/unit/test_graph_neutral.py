@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import pytest
 from cascadeport.base.errors import CascadeportError
-from cascadeport.graph import lower
 from cascadeport.graph.neutral import DOMAIN, load_neutral
 from onnx import helper
 
 from tests.helpers.graph_models import FLOAT, model_of
+from tests.helpers.lowering import lower
 
 
 def dcn(**changes: object) -> onnx.NodeProto:

@@ -13,8 +13,14 @@ from typing import Any
 
 import pytest
 from cascadeport.base.errors import CascadeportError
-from cascadeport.core.task import Mount, Task
-from cascadeport.engines.local import LocalEngine
+from cascadeport.base.paths import REPOSITORY
+from cascadeport.core.task import Engine, Mount, Task
+
+from tests.helpers.contexts import context
+
+
+def engine() -> Engine:
+    return context("cpu").engine
 
 
 def run(
@@ -29,7 +35,7 @@ def run(
         log=log,
         deadline_s=deadline_s,
     )
-    LocalEngine().run(task, events.append)
+    engine().run(task, events.append)
     return events, log.read_text()
 
 
@@ -75,12 +81,12 @@ def test_killed_for_memory(tmp_path: Path) -> None:
 
 
 def test_a_silent_command_is_stopped(tmp_path: Path) -> None:
-    with pytest.raises(CascadeportError, match="said nothing"):
+    with pytest.raises(CascadeportError, match="printed nothing"):
         run(tmp_path, "import time; time.sleep(600)", deadline_s=0.5)
 
 
 def test_paths_are_this_machines(tmp_path: Path) -> None:
-    assert LocalEngine().path(Mount(tmp_path, "/data")) == str(tmp_path)
+    assert engine().path(Mount(tmp_path, "/data")) == str(tmp_path)
 
 
 def test_an_interrupt_takes_the_child_along(tmp_path: Path) -> None:
@@ -88,15 +94,15 @@ def test_an_interrupt_takes_the_child_along(tmp_path: Path) -> None:
     script = f"""
         import sys
         from pathlib import Path
-        from cascadeport.engines import Task
-        from cascadeport.engines.local import LocalEngine
+        from cascadeport.core.task import Task
+        from tests.helpers.contexts import context
         code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
         task = Task("infer", ("python3", "-c", code), (), Path({str(tmp_path / "log.txt")!r}))
-        LocalEngine().run(task, print)
+        context("cpu").engine.run(task, print)
     """
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])},
         stderr=subprocess.DEVNULL,
     )
     log = tmp_path / "log.txt"

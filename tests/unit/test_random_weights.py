@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 from cascadeport.config import cards
 from cascadeport.config.options import Options
-from cascadeport.pipeline.planner import Plan, plan
-from cascadeport.results import update as comparing
+from cascadeport.core.plan import Plan
+from cascadeport.pipeline.planner import plan
+from cascadeport.results import update
 
-R101 = Options(model="cascade_r101_dcn", data="demo")
+from tests.helpers.contexts import context
 
 
-def drawn(seed: int, options: Options = R101) -> Plan:
-    return plan(replace(options, random_weights=seed))
+def r101(target: str = "cpu", **options: Any) -> Plan:
+    return plan(context(target, model="cascade_r101_dcn", data="demo", **options))
+
+
+def drawn(seed: int, target: str = "cpu", **options: Any) -> Plan:
+    return r101(target, random_weights=seed, **options)
 
 
 def test_a_seed_names_the_model_and_its_folders() -> None:
@@ -34,23 +39,23 @@ def test_nothing_is_fetched_for_them() -> None:
 
 def test_the_digest_is_that_of_the_seed_on_every_target() -> None:
     digests = [drawn(seed).model_digest for seed in (1, 2)]
-    trained = plan(R101).model_digest
+    trained = r101().model_digest
     assert trained == "3b2f0594"
     assert len({trained, *digests}) == 3
     assert all(len(digest) == 64 and not digest.startswith(trained) for digest in digests)
     # A container exports the same weights as this machine, and LIMIT changes nothing in them.
-    for other in (replace(R101, target="T4"), replace(R101, limit=5)):
-        assert drawn(1, other).model_digest == digests[0]
+    for other in (drawn(1, "T4"), drawn(1, limit=5)):
+        assert other.model_digest == digests[0]
     # They are calibrated on a picture of the data set.
     scenes = drawn(1).stage("export").inputs["dataset"]
     assert scenes == drawn(1).stages[0].key
 
 
 def test_published_speed_stands_beside_them_and_published_accuracy_does_not() -> None:
-    rows = comparing.published(drawn(1), R101)
+    rows = update.published(drawn(1), context())
     assert [row.target for row in rows] == ["310", "310P3", "T4"]
     assert all(row.map is None and row.device_ips for row in rows)
-    rows = comparing.published(plan(R101), R101)
+    rows = update.published(r101(), context())
     assert [row.target for row in rows] == ["reference", "310", "310P3", "T4"]
     assert rows[1].map == 0.452
 

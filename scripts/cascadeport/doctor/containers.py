@@ -130,7 +130,8 @@ def _wheelhouse(context: Context) -> Finding:
             "fail",
             f"{folder} lacks {', '.join(absent)}.",
             reason="WHEELS is set: the image is built from this folder alone.",
-            remedy=f"Fetch it where an index can be reached: cascadeport wheels --target {context.name}.",
+            remedy="Fetch it where an index can be reached: "
+            f"cascadeport wheels --target {context.name}.",
         )
     return Finding("wheelhouse", "ok", f"{folder} holds the {len(wanted)} packages of the lock.")
 

@@ -45,7 +45,8 @@ def _disk(context: Context) -> Finding:
                 "fail" if free < _LEAST_GB else "warn",
                 f"{free:.1f} GB free for {folder}.",
                 reason=f"This plan writes up to {needed:.1f} GB.",
-                remedy="Free some, or give another folder: --build /other/disk --results /other/disk.",
+                remedy="Free some, or give another folder: --build /other/disk "
+                "--results /other/disk.",
             )
     return worst if worst.finding else Finding("disk", "ok", "; ".join(seen) + ".")
 

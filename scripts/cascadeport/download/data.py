@@ -24,8 +24,8 @@ def fetch_data(
 
     Args:
         description: The data set.
-        downloads: Where archives are kept, complete and partial ones. Archives that the user put there
-            are checked and used. It can be removed once the data set is complete.
+        downloads: Where archives are kept, complete and partial ones. Archives that the user put
+            there are checked and used. It can be removed once the data set is complete.
         out: A folder that is empty or does not exist yet.
         progress: Told how far it is.
         policy: How patient to be.

@@ -94,7 +94,7 @@ class Lowering(ABC):
     proposals: int | None = None
     across_levels: bool = False
 
-    def refuse(self, request: Request) -> None:
+    def refuse(self, request: Request) -> None:  # noqa: B027 - a hook
         """Looks at a request before anything is done.
 
         Raises:

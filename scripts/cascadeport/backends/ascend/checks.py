@@ -236,7 +236,7 @@ def _packages(context: Context) -> Finding:
             "CANN",
             "fail",
             f"{', '.join(missing)} missing in {host.folder(context.variables)}.",
-            reason="The vendor's packages may not be redistributed: you put them in place yourself.",
+            reason="The vendor's packages may not be redistributed: you put them there yourself.",
             remedy=f"Get them from {cann.source} and record them as docs/containers.md says.",
         )
     return Finding("CANN", "ok", f"The packages of CANN {cann.version} are in place.")

@@ -1,0 +1,36 @@
+"""Lowers and loads graphs in one call each, for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+from cascadeport import backends
+from cascadeport.graph import Lowered, Request, Session
+
+
+def lower(
+    neutral: Path, out: Path, name: str, *, input_dtype: str = "float32", **request: Any
+) -> Lowered:
+    """Rewrites a neutral graph by the lowering of a name.
+
+    Args:
+        neutral: The exporter's graph.
+        out: The file to write.
+        name: A lowering of any backend.
+        input_dtype: `float32` or `uint8`: the request's `dtype`.
+        request: What else is asked for, by the names of `Request`.
+    """
+    return backends.lowering(name).lower(neutral, out, Request(dtype=input_dtype, **request))
+
+
+def session(path: Path) -> Session:
+    """A lowered float32 graph in this environment's onnxruntime, whichever lowering made it."""
+    loaded = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(batch: Any) -> tuple[Any, Any]:
+        boxes, labels = loaded.run(["boxes", "labels"], {"input": batch})
+        return boxes, labels
+
+    return Session(f"onnxruntime {onnxruntime.__version__}", run)
