@@ -152,6 +152,20 @@ class Lowering(ABC):
         )
 
 
+def refuse_precision(lowering: Lowering, request: Request, remedy: str) -> None:
+    """Refuses a choice of precision, for lowerings that have none.
+
+    Raises:
+        CascadeportError: There is one.
+    """
+    if request.precision is not None:
+        raise CascadeportError(
+            f"The lowering '{lowering.name}' has no choice of precision.",
+            where=f"--precision {request.precision}",
+            next=remedy,
+        )
+
+
 def _check(request: Request) -> None:
     if request.dtype not in ("float32", "uint8"):
         raise CascadeportError(
