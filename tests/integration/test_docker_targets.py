@@ -79,7 +79,7 @@ def environment(engine: PrivateEngine, target: str) -> dict[str, str]:
     image = targets.load(Options().targets)[target].image
     for folder in wheels.folders(image):
         if folder not in _FETCHED:
-            wheels.fetch(folder, wheels.FOLDER / folder)
+            wheels.download(folder, wheels.FOLDER / folder)
             _FETCHED.add(folder)
     return {
         "DOCKER_HOST": engine.host,

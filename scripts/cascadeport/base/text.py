@@ -15,6 +15,7 @@ _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f\ud800-\udfff]"
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 # What stands before the last @ of an address's host. A name alone is no secret (ssh://root@npu),
@@ -65,4 +66,4 @@ def shown(text: str, *, lines: bool = False) -> str:
 
 def has_surrogates(text: str) -> bool:
     """Whether there is half a character in a text: such a text cannot be written as UTF-8."""
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
+    return _SURROGATE.search(text) is not None
