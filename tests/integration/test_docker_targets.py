@@ -85,7 +85,7 @@ def environment(engine: PrivateEngine, target: str) -> dict[str, str]:
     image = contexts.context(target, engine="docker").target.image
     for folder in wheels.folders(image):
         if folder not in _FETCHED:
-            wheels.fetch(folder, wheels.FOLDER / folder)
+            wheels.download(folder, wheels.FOLDER / folder)
             _FETCHED.add(folder)
     return {
         "DOCKER_HOST": engine.host,
