@@ -29,6 +29,7 @@ _WITHOUT_PICTURES: Dict[str, Any] = {
     "stream": {"workers": 1, "queue": 1},
     "measure": {"warmup": 0, "repeats": 1, "repeat_pictures": 1},
     "keep_going": False,
+    "draw": 0,
 }
 
 
