@@ -8,6 +8,7 @@ from cascadeport import datasets, download
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import PACKAGE
+from cascadeport.base.reading import user_path
 from cascadeport.base.suggest import suggest
 from cascadeport.config import cards
 from cascadeport.config.options import Options
@@ -40,7 +41,7 @@ def source(options: Options, target: Target) -> DataSource:
     described = options.models / "data" / f"{name}.toml"
     if "/" not in name and described.is_file():
         return _described(name, described, options)
-    root = Path(name).expanduser()
+    root = user_path(name, "data set")
     if not root.is_dir():
         known = [path.stem for path in (options.models / "data").glob("*.toml")]
         raise CascadeportError(
