@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper, version_converter
 
 from cascadeport.base.errors import CascadeportError
+from cascadeport.base.reading import is_file
 from cascadeport.graph.external import refuse_external_data
 
 Array = NDArray[Any]
@@ -257,7 +258,7 @@ def load(path: Path) -> onnx.ModelProto:
         CascadeportError: The file is missing, not ONNX, without a network, or its tensors are in
             other files.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise CascadeportError(
             "There is no such ONNX file.", where=str(path), next="Check the path on the model card."
         )
