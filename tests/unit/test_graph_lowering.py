@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +174,43 @@ def test_a_lowering_without_a_choice_of_precision_says_so(
 ) -> None:
     with pytest.raises(CascadeportError, match="has no choice of precision"):
         lower(neutral, tmp_path / "x.onnx", target, precision="float16")
+
+
+_LOWER_EVERYTHING = """
+import sys
+from pathlib import Path
+
+from cascadeport.backends.ascend.executor import ARITHMETICS, executable
+from tests.helpers.lowering import lower
+
+neutral, out, *names = map(Path, sys.argv[1:])
+for name in map(str, names):
+    done = lower(neutral, out / f"{name}.onnx", name)
+    if name == "ascend":
+        for arithmetic in ARITHMETICS:
+            executable(done.path, out / f"{arithmetic}.onnx", arithmetic)
+lower(neutral, out / "half.onnx", "onnxruntime", precision="float16", half_nms=True)
+"""
+
+
+def test_equal_graphs_are_lowered_to_equal_bytes(
+    neutral: Path, tmp_path: Path, repository: Path
+) -> None:
+    """In processes whose sets have different orders."""
+    contents = []
+    for seed in ("1", "2"):
+        out = tmp_path / seed
+        out.mkdir()
+        subprocess.run(
+            [sys.executable, "-c", _LOWER_EVERYTHING, str(neutral), str(out), *_LOWERINGS],
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": seed,
+                "PYTHONPATH": os.pathsep.join([str(repository / "scripts"), str(repository)]),
+            },
+            check=True,
+        )
+        contents.append({path.name: path.read_bytes() for path in sorted(out.iterdir())})
+    assert len(contents[0]) == len(_LOWERINGS) + 4
+    for name, content in contents[0].items():
+        assert content == contents[1][name], name

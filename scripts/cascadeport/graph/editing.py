@@ -146,8 +146,9 @@ class Constants:
         self.lazy.pop(name, None)
         self._arrays[name] = array
 
-    def names(self) -> set[str]:
-        return set(self.lazy) | set(self._arrays)
+    def names(self) -> list[str]:
+        """The names in a fixed order: whatever iterates over them writes equal files."""
+        return [*self.lazy, *(name for name in self._arrays if name not in self.lazy)]
 
     def kind(self, name: str) -> tuple[int, list[int]]:
         """Element type and sides, without making the array."""

@@ -36,7 +36,7 @@ def fold_constants(graph: Graph) -> None:
     """Computes, once, every node that does not depend on the picture."""
     while True:
         _fold_shapes(graph)
-        known = graph.constants.names()
+        known = set(graph.constants.names())
         constant: list[onnx.NodeProto] = []
         for node in graph.nodes:
             inputs = [name for name in node.input if name]
