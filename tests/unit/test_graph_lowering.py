@@ -101,7 +101,7 @@ def test_fewer_proposals_change_what_is_detected(neutral: Path, tmp_path: Path) 
 
 
 def test_no_proposals_are_refused(neutral: Path, tmp_path: Path) -> None:
-    with pytest.raises(CascadeportError, match="one is the least"):
+    with pytest.raises(CascadeportError, match="the minimum is 1"):
         lower(neutral, tmp_path / "x.onnx", "onnxruntime", proposals=-1)
 
 

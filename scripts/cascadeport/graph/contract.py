@@ -4,7 +4,7 @@
     output  `boxes`   float32 (n,5): x1,y1,x2,y2,score in network pixels, n free or fixed
     output  `labels`  int32 or int64 (n)
 
-Names may differ when a model card says so.
+A model card may give other names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import onnx
 from onnx import helper
 
 from cascadeport.base.errors import CascadeportError
-from cascadeport.graph.editing import Graph, load
+from cascadeport.graph.editing import EditableGraph, load
 
 FLOAT, UINT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8
 LABELS = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
@@ -26,16 +26,16 @@ KNOWN_DOMAINS = ("", "ai.onnx")
 
 @dataclass(frozen=True)
 class Contract:
-    """What a checked network takes and gives.
+    """The inputs and outputs of a checked network.
 
     Attributes:
         input: Name of the input.
         dtype: `float32` or `uint8`.
-        height: Of the network's picture, in pixels.
-        width: Likewise.
-        boxes: Name of the boxes' output.
-        labels: Name of the labels' output.
-        detections: Their fixed number, or None when it varies from picture to picture.
+        height: Height of the input, in pixels.
+        width: Width of the input, in pixels.
+        boxes: Name of the output with the boxes.
+        labels: Name of the output with the labels.
+        detections: The fixed number of detections; None where it varies between pictures.
         opset: Version of the standard operators.
     """
 
@@ -67,37 +67,37 @@ def check_contract(
         size: Side of the square, or (height, width), if the caller expects one.
 
     Raises:
-        CascadeportError: With every fault that was found.
+        CascadeportError: The network breaks the contract; every violation is in `details`.
     """
     model = load(path)
-    faults = _opset_faults(model) + _operator_faults(model)
-    given = [value for value in model.graph.input if value.name not in _initialised(model)]
-    faults += _input_faults(given, input)
+    errors = _opset_errors(model) + _operator_errors(model)
+    inputs = [value for value in model.graph.input if value.name not in _initializers(model)]
+    errors += _input_errors(inputs, input)
     outputs = {value.name: value for value in model.graph.output}
-    faults += _output_faults(outputs, boxes, labels)
-    if not faults:
+    errors += _output_errors(outputs, boxes, labels)
+    if not errors:
         try:
-            onnx.checker.check_model(Graph(model).skeleton())
+            onnx.checker.check_model(EditableGraph(model).skeleton())
         except onnx.checker.ValidationError as error:
-            faults.append(f"it breaks ONNX's rules: {str(error).splitlines()[0]}")
-    if faults:
-        raise _broken(path, faults)
+            errors.append(f"it is not valid ONNX: {str(error).splitlines()[0]}")
+    if errors:
+        raise _broken(path, errors)
 
-    kind, shape = _type_of(given[0])
+    kind, shape = _type_of(inputs[0])
     layout = "float32" if kind == FLOAT else "uint8"
     height, width = (shape[2], shape[3]) if kind == FLOAT else (shape[1], shape[2])
     assert height is not None
     assert width is not None
     if dtype is not None and dtype != layout:
-        faults.append(f"input {input!r} is {layout}; {dtype} was asked for")
+        errors.append(f"input {input!r} is {layout}; {dtype} was requested")
     wanted = (size, size) if isinstance(size, int) else size
     if wanted is not None and wanted != (height, width):
-        faults.append(
+        errors.append(
             f"input {input!r} is {height} x {width} (height x width); {wanted[0]} x {wanted[1]} "
-            "was asked for"
+            "was requested"
         )
-    if faults:
-        raise _broken(path, faults)
+    if errors:
+        raise _broken(path, errors)
     _, box_shape = _type_of(outputs[boxes])
     return Contract(
         input=input,
@@ -107,48 +107,48 @@ def check_contract(
         boxes=boxes,
         labels=labels,
         detections=box_shape[0],
-        opset=max(each.version for each in model.opset_import if each.domain in KNOWN_DOMAINS),
+        opset=max(entry.version for entry in model.opset_import if entry.domain in KNOWN_DOMAINS),
     )
 
 
-def _broken(path: Path, faults: list[str]) -> CascadeportError:
+def _broken(path: Path, errors: list[str]) -> CascadeportError:
     return CascadeportError(
-        "The network does not obey the contract.",
+        "The network breaks the contract.",
         where=str(path),
-        details=faults,
+        details=errors,
         next="docs/lowering.md states the contract; change the network or its model card.",
     )
 
 
-def _opset_faults(model: onnx.ModelProto) -> list[str]:
-    # The same import twice is harmless and seen in the wild; two versions of one domain, or a
-    # domain that is not standard, are two graphs in one.
-    imports = {(each.domain or "ai.onnx", each.version) for each in model.opset_import}
+def _opset_errors(model: onnx.ModelProto) -> list[str]:
+    # A repeated import is harmless and seen in the wild. Two versions of one domain, or an import
+    # of a non-standard domain that nodes use, is not.
+    imports = {(entry.domain or "ai.onnx", entry.version) for entry in model.opset_import}
     standard = sorted(version for domain, version in imports if domain == "ai.onnx")
-    faults = []
+    errors = []
     if len(standard) != 1:
         found = ", ".join(map(str, standard)) or "none"
-        faults.append(f"it must import one opset of ai.onnx, not: {found}")
+        errors.append(f"it must import exactly one opset of ai.onnx; it imports: {found}")
     used = {node.domain or "ai.onnx" for node in model.graph.node}
     for domain, version in sorted(imports):
         if domain != "ai.onnx" and domain in used:
-            faults.append(f"it imports the foreign domain {domain} {version}")
-    return faults
+            errors.append(f"it imports the non-standard domain {domain} {version}")
+    return errors
 
 
-def _operator_faults(model: onnx.ModelProto, shown: int = 5) -> list[str]:
+def _operator_errors(model: onnx.ModelProto, shown: int = 5) -> list[str]:
     foreign = [node for node in model.graph.node if node.domain not in KNOWN_DOMAINS]
-    faults = [
+    errors = [
         f"node {node.name or node.output[0]} is {node.domain}::{node.op_type}, which only "
-        "runtimes with that extension know"
+        "runtimes with that extension support"
         for node in foreign[:shown]
     ]
     if len(foreign) > shown:
-        faults.append(f"and {len(foreign) - shown} more foreign nodes")
-    return faults
+        errors.append(f"and {len(foreign) - shown} more nodes of non-standard domains")
+    return errors
 
 
-def _initialised(model: onnx.ModelProto) -> set[str]:
+def _initializers(model: onnx.ModelProto) -> set[str]:
     return {tensor.name for tensor in model.graph.initializer}
 
 
@@ -162,37 +162,37 @@ def _name_of(kind: int) -> str:
     return str(helper.tensor_dtype_to_string(kind)).split(".")[-1].lower()
 
 
-def _input_faults(given: list[onnx.ValueInfoProto], name: str) -> list[str]:
-    if [value.name for value in given] != [name]:
-        found = ", ".join(repr(value.name) for value in given) or "none"
+def _input_errors(inputs: list[onnx.ValueInfoProto], name: str) -> list[str]:
+    if [value.name for value in inputs] != [name]:
+        found = ", ".join(repr(value.name) for value in inputs) or "none"
         return [f"it must have one input, {name!r}; it has {found}"]
-    kind, shape = _type_of(given[0])
+    kind, shape = _type_of(inputs[0])
     if kind not in (FLOAT, UINT8):
-        return [f"input {name!r} is {_name_of(kind)}; float32 or uint8 is wanted"]
+        return [f"input {name!r} is {_name_of(kind)}; it must be float32 or uint8"]
     layout = "(1,3,H,W)" if kind == FLOAT else "(1,H,W,3)"
     channels = shape[1:2] if kind == FLOAT else shape[3:4]
     if len(shape) != 4 or shape[0] != 1 or channels != [3] or None in shape or 0 in shape:
         sides = ",".join("?" if side is None else str(side) for side in shape)
         return [
-            f"input {name!r} is {_name_of(kind)} ({sides}); a fixed {layout} is wanted for that "
-            "type"
+            f"input {name!r} is {_name_of(kind)} ({sides}); for that type it must be a fixed "
+            f"{layout}"
         ]
     return []
 
 
-def _output_faults(outputs: dict[str, onnx.ValueInfoProto], boxes: str, labels: str) -> list[str]:
-    faults = []
+def _output_errors(outputs: dict[str, onnx.ValueInfoProto], boxes: str, labels: str) -> list[str]:
+    errors = []
     for name in (boxes, labels):
         if name not in outputs:
-            faults.append(f"output {name!r} is missing; it has {', '.join(map(repr, outputs))}")
-    if faults:
-        return faults
+            errors.append(f"output {name!r} is missing; it has {', '.join(map(repr, outputs))}")
+    if errors:
+        return errors
     kind, shape = _type_of(outputs[boxes])
     if kind != FLOAT or len(shape) not in (0, 2) or (len(shape) == 2 and shape[1] not in (5, None)):
-        faults.append(f"output {boxes!r} is {_name_of(kind)} {shape}; float32 (n,5) is wanted")
+        errors.append(f"output {boxes!r} is {_name_of(kind)} {shape}; it must be float32 (n,5)")
     kind, shape = _type_of(outputs[labels])
     if kind not in LABELS or len(shape) > 1:
-        faults.append(
-            f"output {labels!r} is {_name_of(kind)} {shape}; int32 or int64 (n) is wanted"
+        errors.append(
+            f"output {labels!r} is {_name_of(kind)} {shape}; it must be int32 or int64 (n)"
         )
-    return faults
+    return errors

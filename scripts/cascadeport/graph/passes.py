@@ -1,4 +1,4 @@
-"""What every lowering does first: fold what is constant, drop what is unused."""
+"""The passes that every lowering runs first: fold constants, drop unused nodes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import onnx
 import onnxruntime  # type: ignore[import-untyped]
 from onnx import helper
 
-from cascadeport.graph.editing import Builder, Graph, attribute
+from cascadeport.graph.editing import Builder, EditableGraph, attribute
 from cascadeport.graph.neutral import DOMAIN
 
-#: Larger results stay computed: a constant must not outgrow what it is made from.
+#: Larger results are computed at run time: a constant must not outgrow its inputs.
 MAX_FOLDED = 1 << 22
 #: Convolutions whose batch norm can be folded, and the index of their bias.
 CONVOLUTIONS = {("", "Conv"): 2, (DOMAIN, "DeformConv"): 3, ("cann", "DeformableConv2D"): 3}
 
 
-def shapes(graph: Graph) -> dict[str, list[int | None]]:
+def shapes(graph: EditableGraph) -> dict[str, list[int | None]]:
     """The inferred shape of each value; a side that depends on the picture is None.
 
     Shape inference needs no weights, so it works on the skeleton.
@@ -32,8 +32,8 @@ def shapes(graph: Graph) -> dict[str, list[int | None]]:
     return found
 
 
-def fold_constants(graph: Graph) -> None:
-    """Computes, once, every node that does not depend on the picture."""
+def fold_constants(graph: EditableGraph) -> None:
+    """Replaces every node that does not depend on the picture by its result."""
     while True:
         _fold_shapes(graph)
         known = set(graph.constants.names())
@@ -52,8 +52,8 @@ def fold_constants(graph: Graph) -> None:
         graph.drop_unused()
 
 
-def fold_batch_norms(graph: Graph) -> None:
-    """Puts batch norms into the weights and biases of the convolutions before them."""
+def fold_batch_norms(graph: EditableGraph) -> None:
+    """Folds batch norms into the weights and biases of the convolutions before them."""
     producers, consumers = graph.producers(), graph.consumers()
     for norm in [node for node in graph.nodes if node.op_type == "BatchNormalization"]:
         conv = producers.get(norm.input[0])
@@ -80,7 +80,7 @@ def fold_batch_norms(graph: Graph) -> None:
     graph.drop_unused()
 
 
-def _fold_shapes(graph: Graph) -> None:
+def _fold_shapes(graph: EditableGraph) -> None:
     """Replaces `Shape` of values whose shape is known."""
     if not any(node.op_type == "Shape" for node in graph.nodes):
         return
@@ -95,8 +95,8 @@ def _fold_shapes(graph: Graph) -> None:
     graph.nodes = kept
 
 
-def _run(graph: Graph, nodes: list[onnx.NodeProto]) -> dict[str, np.ndarray]:
-    """The results of nodes that read only constants and each other, less the large ones."""
+def _run(graph: EditableGraph, nodes: list[onnx.NodeProto]) -> dict[str, np.ndarray]:
+    """The results of nodes that read only constants and each other, without the large ones."""
     if not nodes:
         return {}
     made = [name for node in nodes for name in node.output if name]
@@ -108,7 +108,7 @@ def _run(graph: Graph, nodes: list[onnx.NodeProto]) -> dict[str, np.ndarray]:
         onnx.numpy_helper.from_array(np.ascontiguousarray(graph.constants[name]), name)
         for name in sorted(inputs)
     )
-    imports = [each for each in graph.model.opset_import if each.domain == ""]
+    imports = [entry for entry in graph.model.opset_import if entry.domain == ""]
     model = helper.make_model(part, opset_imports=imports, ir_version=graph.model.ir_version)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

@@ -23,7 +23,7 @@ from cascadeport.backends.ascend import operators as cann
 from cascadeport.backends.ascend import plugins
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph.deform import Geometry, gather, multiply
-from cascadeport.graph.editing import Builder, Graph, attribute, load, save
+from cascadeport.graph.editing import Builder, EditableGraph, attribute, load, save
 from cascadeport.graph.opset19 import set_opset
 from cascadeport.graph.passes import fold_batch_norms
 from cascadeport.graph.rewriting import Rule, Shapes, rewrite, static
@@ -59,7 +59,7 @@ def executable(graph: Path, out: Path, arithmetic: str = "fp16") -> Path:
         if node.op_type in cann.OPERATORS:
             node.domain = cann.DOMAIN
     model.opset_import.append(helper.make_opsetid(cann.DOMAIN, cann.VERSION))
-    lifted = Graph(model).lifted(OPSET)
+    lifted = EditableGraph(model).lifted(OPSET)
     fold_batch_norms(lifted)
     rounding = _Rounding(arithmetic)
     rounding.replace_casts(lifted)
@@ -90,7 +90,7 @@ class _Rounding:
             return value
         return build.op("Cast", [build.op("Cast", [value], to=FLOAT16)], to=FLOAT)
 
-    def replace_casts(self, graph: Graph) -> None:
+    def replace_casts(self, graph: EditableGraph) -> None:
         """Casts to float16 in the graph become roundings, so that all of it is float32."""
         nodes = []
         for node in graph.nodes:
@@ -259,7 +259,7 @@ class _Rounding:
         far = self.round(build, build.op("Add", [far, build.const(1.0)]))
         return build.op("Concat", [near, far], axis=3)
 
-    def round_everything(self, graph: Graph) -> None:
+    def round_everything(self, graph: EditableGraph) -> None:
         """Rounds the input, the constants and every result that arithmetic makes."""
         for name in graph.constants.names():
             array = graph.constants[name]

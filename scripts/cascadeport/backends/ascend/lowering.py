@@ -22,7 +22,7 @@ import onnx
 
 from cascadeport.backends.ascend.plugins import check
 from cascadeport.base.errors import CascadeportError
-from cascadeport.graph.editing import Array, Builder, Graph, attribute
+from cascadeport.graph.editing import Array, Builder, EditableGraph, attribute
 from cascadeport.graph.lowering import Lowering, Request
 from cascadeport.graph.opset19 import set_opset
 from cascadeport.graph.passes import fold_constants
@@ -78,14 +78,14 @@ class Ascend(Lowering):
                 next="On Ascend it is atc's: precision_mode in the target's row of targets.toml.",
             )
 
-    def round_before_nms(self, graph: Graph) -> list[str]:
+    def round_before_nms(self, graph: EditableGraph) -> list[str]:
         """Nothing to do: the operator is float16 by itself."""
         return []
 
-    def normalise(self, graph: Graph, mean: Sequence[float], std: Sequence[float]) -> None:
+    def normalise(self, graph: EditableGraph, mean: Sequence[float], std: Sequence[float]) -> None:
         """Nothing to do: AIPP normalises before the graph."""
 
-    def rewrite(self, graph: Graph, request: Request, changes: list[str]) -> onnx.ModelProto:
+    def rewrite(self, graph: EditableGraph, request: Request, changes: list[str]) -> onnx.ModelProto:
         """See `Lowering`."""
         changes.extend(CHANGES)
         return rewritten(graph)
@@ -99,7 +99,7 @@ class Ascend(Lowering):
         return {"atc": asdict(describe(model, text))}
 
 
-def rewritten(graph: Graph) -> onnx.ModelProto:
+def rewritten(graph: EditableGraph) -> onnx.ModelProto:
     """The neutral graph in opset 11 and CANN's operators, with fixed shapes throughout.
 
     Batch norms stay: atc splits a DeformableConv2D into DeformableOffsets and Conv2D and folds
@@ -321,7 +321,7 @@ def _with(array: Array, count: int, value: float) -> Array:
     return np.concatenate([array, filling])
 
 
-def _lone_convolution(graph: Graph, name: str) -> onnx.NodeProto | None:
+def _lone_convolution(graph: EditableGraph, name: str) -> onnx.NodeProto | None:
     """The convolution with constant filters that makes `name` for one reader only, if any."""
     source = graph.producers().get(name)
     if source is None or source.op_type != "Conv" or len(graph.consumers()[name]) > 1:
@@ -331,7 +331,7 @@ def _lone_convolution(graph: Graph, name: str) -> onnx.NodeProto | None:
     return source
 
 
-def _plain_names(graph: Graph) -> None:
+def _plain_names(graph: EditableGraph) -> None:
     """Names of nodes and values in letters, digits and underscores; inputs and outputs stay."""
     kept = {value.name for value in graph.model.graph.input} | set(graph.outputs)
     given: dict[str, str] = {}

@@ -6,8 +6,8 @@ import onnx
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import opset11, opset19
-from cascadeport.graph.editing import Graph
-from cascadeport.graph.half import halve
+from cascadeport.graph.editing import EditableGraph
+from cascadeport.graph.float16 import convert_to_float16
 from cascadeport.graph.lowering import Lowering, Request
 
 
@@ -16,11 +16,11 @@ class Current(Lowering):
 
     name = "onnxruntime"
 
-    def rewrite(self, graph: Graph, request: Request, changes: list[str]) -> onnx.ModelProto:
+    def rewrite(self, graph: EditableGraph, request: Request, changes: list[str]) -> onnx.ModelProto:
         """See `Lowering`."""
         rewritten = opset19.rewritten(graph)
         if request.precision == "float16":
-            changes.extend(halve(rewritten))
+            changes.extend(convert_to_float16(rewritten))
         return opset19.finish(rewritten)
 
 
@@ -29,7 +29,7 @@ class Standard(Lowering):
 
     name = "onnxruntime-1.9"
 
-    def refuse(self, request: Request) -> None:
+    def check(self, request: Request) -> None:
         """See `Lowering`."""
         if request.precision is not None:
             raise CascadeportError(
@@ -38,6 +38,6 @@ class Standard(Lowering):
                 next="Use an onnxruntime of 1.32 or later, or leave --precision out.",
             )
 
-    def rewrite(self, graph: Graph, request: Request, changes: list[str]) -> onnx.ModelProto:
+    def rewrite(self, graph: EditableGraph, request: Request, changes: list[str]) -> onnx.ModelProto:
         """See `Lowering`."""
         return opset11.lower(graph)
