@@ -62,7 +62,7 @@ def job_for(card: cards.Card, dataset: datasets.Dataset, folder: Path) -> Job:
     return check_job(
         {
             "format": FORMAT,
-            "models": [{"path": "unused.onnx", "sha256": "0" * 64}],
+            "networks": [{"path": "unused.onnx", "sha256": "0" * 64}],
             "input": jobs.network_input(card),
             "outputs": {"boxes": "boxes", "labels": "labels"},
             "preprocess": {

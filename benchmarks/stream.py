@@ -76,7 +76,9 @@ def job(paths: list[Path], count: int, model: Path, options: dict[str, Any]) -> 
     ]
     content = {
         "format": FORMAT,
-        "models": [{"path": str(model), "sha256": hashlib.sha256(model.read_bytes()).hexdigest()}],
+        "networks": [
+            {"path": str(model), "sha256": hashlib.sha256(model.read_bytes()).hexdigest()}
+        ],
         "input": {
             "name": "input",
             "dtype": "float32",
@@ -104,7 +106,7 @@ def job(paths: list[Path], count: int, model: Path, options: dict[str, Any]) -> 
 
 def measure(count: int, seconds: float, keeps_lock: bool, chips: int) -> dict[str, Any]:
     """The record of a pass. It speaks JSON lines on standard output; nobody listens here."""
-    options = {"apart": keeps_lock, "devices": list(range(chips))}
+    options = {"own_process": keeps_lock, "devices": list(range(chips))}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         paths, _ = pictures(place)

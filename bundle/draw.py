@@ -8,7 +8,7 @@ from typing import Iterable, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
-from bundle.files import make_folder, writing
+from bundle.files import make_folder, write_errors
 from bundle.job import Job, Picture
 from bundle.picture import read_picture
 from bundle.postprocess import Detections
@@ -71,7 +71,7 @@ def draw_pictures(job: Job, found: Iterable[Tuple[Picture, Detections]], out: st
         names = [job.class_names[label] for label in detections.labels[seen]]
         drawn = draw_boxes(image, detections.boxes[seen], names, detections.scores[seen])
         path = os.path.join(folder, "{}.jpg".format(picture.id))
-        with writing(path), open(path, "wb") as stream:
+        with write_errors(path), open(path, "wb") as stream:
             stream.write(cv2.imencode(".jpg", drawn)[1].tobytes())
 
 

@@ -14,7 +14,7 @@ _PART = ".part"
 
 
 @contextmanager
-def writing(path: str) -> Iterator[None]:
+def write_errors(path: str) -> Iterator[None]:
     """Turns what goes wrong while writing `path` into a BundleError."""
     try:
         yield
@@ -30,13 +30,13 @@ def writing(path: str) -> Iterator[None]:
 
 def make_folder(path: str) -> None:
     """Makes a folder and those above it."""
-    with writing(path):
+    with write_errors(path):
         os.makedirs(path, exist_ok=True)
 
 
 def write_json(path: str, data: Any) -> None:
     """Writes a JSON file; under its name it is whole or absent."""
-    with writing(path):
+    with write_errors(path):
         with open(path + _PART, "w", encoding="utf-8") as stream:
             json.dump(data, stream, indent=1, allow_nan=False)
             stream.write("\n")
@@ -48,7 +48,7 @@ class Lines:
 
     def __init__(self, path: str, header: str = "") -> None:
         self._path = path
-        with writing(path):
+        with write_errors(path):
             self._stream: TextIO = open(path, "w", encoding="utf-8")  # noqa: SIM115
             self._stream.write(header)
 
@@ -56,12 +56,12 @@ class Lines:
         return self
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        with writing(self._path):
+        with write_errors(self._path):
             self._stream.close()
 
     def write(self, line: str) -> None:
         """Adds a line, which brings its own line end."""
-        with writing(self._path):
+        with write_errors(self._path):
             self._stream.write(line)
 
 
@@ -84,7 +84,7 @@ class JsonRows:
             self._lines.write("\n]\n")
         self._lines.__exit__(kind, error, traceback)
         if kind is None:
-            with writing(self._path):
+            with write_errors(self._path):
                 os.replace(self._path + _PART, self._path)
 
     def write(self, rows: Iterable[Dict[str, Any]]) -> None:

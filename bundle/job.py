@@ -10,7 +10,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from bundle.errors import BundleError
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Runner:
+class RunnerSettings:
     """The runtime, what it shall run on, and how the networks' input and outputs are called."""
 
     name: str
@@ -95,7 +95,7 @@ class Runner:
         return ", ".join(network.path for network in self.networks)
 
     @property
-    def lanes(self) -> Tuple[Runner, ...]:
+    def lanes(self) -> Tuple[RunnerSettings, ...]:
         """This runner once for each of `options.devices`, with its number in `options.device`.
 
         Itself alone where no devices are named. They share the pictures of a pass.
@@ -110,7 +110,7 @@ class Job:
     """A job that has been checked. Paths are absolute."""
 
     preprocess: Preprocess
-    runner: Runner
+    runner: RunnerSettings
     score_threshold: float
     max_detections: int
     class_names: Tuple[str, ...]
@@ -349,17 +349,20 @@ def _preprocess(network: _Section, section: _Section) -> Preprocess:
     )
 
 
-def _runner(top: _Section, network: _Section, shapes: Sequence[Shape], folder: str) -> Runner:
-    models, outputs, runner = top.objects("models"), top.section("outputs"), top.section("runner")
-    files = [(model.text("path"), model.text("sha256")) for model in models]
+def _runner(
+    top: _Section, network: _Section, shapes: Sequence[Shape], folder: str
+) -> RunnerSettings:
+    networks, outputs = top.objects("networks"), top.section("outputs")
+    runner = top.section("runner")
+    files = [(item.text("path"), item.text("sha256")) for item in networks]
     if shapes and len(files) != len(shapes):
         top.faults.append(
-            "models has {} networks, input.shapes {} shapes".format(len(files), len(shapes))
+            "networks has {} items, input.shapes {} shapes".format(len(files), len(shapes))
         )
     options = runner.optional("options", {})
     if not isinstance(options, dict):
         top.faults.append("runner.options is not an object")
-    return Runner(
+    return RunnerSettings(
         name=runner.text("name"),
         provider=str(runner.optional("provider", "")),
         threads=runner.integer("threads", 1),

@@ -63,7 +63,7 @@ class Pass:
         self._chips.append(times.chip)
 
     @property
-    def images(self) -> int:
+    def pictures(self) -> int:
         """How many pictures were finished."""
         return len(self._finished)
 
@@ -71,13 +71,13 @@ class Pass:
         """The milliseconds of one step, in the order of the pictures."""
         return self._steps[step]
 
-    def throughput(self, images: Optional[int] = None) -> Dict[str, Any]:
-        """Pictures per second of the first `images` pictures: of a chip, the device, end to end.
+    def throughput(self, pictures: Optional[int] = None) -> Dict[str, Any]:
+        """Pictures per second of the first `pictures`: of a chip, the device, end to end.
 
         The device's rate is the sum of what each of its chips reached in this very pass, while
         the others were at work too. It is never one chip's rate times their number.
         """
-        count = self.images if images is None else min(images, self.images)
+        count = self.pictures if pictures is None else min(pictures, self.pictures)
         device = self._steps["device"][:count]
         per_chip: Dict[int, List[float]] = {}
         for chip, milliseconds in zip(self._chips, device):
@@ -90,7 +90,7 @@ class Pass:
             "chip_ips": 1000.0 / whole if whole else None,
             "device_ips": math.fsum(rates) if rates else None,
             "end_to_end_ips": count / seconds if seconds else None,
-            "images": count,
+            "pictures": count,
         }
 
 
@@ -106,7 +106,7 @@ def summarise(passes: Sequence[Pass], workers: int, lanes: int = 1) -> Dict[str,
     """
     scored = passes[0]
     whole = scored.throughput()
-    subset = passes[1].images if len(passes) > 1 else scored.images
+    subset = passes[1].pictures if len(passes) > 1 else scored.pictures
     repeats = [one.throughput(subset) for one in passes]
     return {
         "chip_ips": whole["chip_ips"],

@@ -37,7 +37,7 @@ class Canvas:
         )
         self.memory.fill(0)
         self._arrays = {
-            shape: viewed(self.memory, settings.batch(shape)) for shape in settings.shapes
+            shape: view(self.memory, settings.batch(shape)) for shape in settings.shapes
         }
         self.array = self._arrays[settings.shapes[0]]
         self.placed: Optional[Tuple[int, ...]] = None
@@ -58,7 +58,7 @@ class Canvas:
         return self._planes[channel, : rows * width].reshape(rows, width)
 
 
-def viewed(memory: np.ndarray, shape: Tuple[int, ...]) -> np.ndarray:
+def view(memory: np.ndarray, shape: Tuple[int, ...]) -> np.ndarray:
     """The beginning of flat memory as an array of that shape."""
     return memory[: int(np.prod(shape))].reshape(shape)
 

@@ -7,12 +7,12 @@ from typing import Any, Dict, List, Sequence
 
 from bundle.digest import bundle_digest, joint_digest
 from bundle.environment import peak_rss_bytes
-from bundle.files import writing
+from bundle.files import write_errors
 from bundle.job import Job
 from bundle.measure import Pass, summarise
 from bundle.picture import Skipped
 
-FORMAT = 1
+FORMAT = 2
 NAME = "run.json"
 
 
@@ -20,7 +20,7 @@ def record(
     job: Job,
     environment: Dict[str, Any],
     passes: Sequence[Pass],
-    images: int,
+    pictures: int,
     skipped: Sequence[Skipped],
     warmup: int = 0,
 ) -> Dict[str, Any]:
@@ -31,7 +31,7 @@ def record(
             the networks ran elsewhere and the job's word is all there is.
         environment: What the pass ran on; `simulated` and `problems` in it move to the top.
         passes: The scored pass, then the repeats.
-        images: How many pictures have results.
+        pictures: How many pictures have results.
         skipped: The others.
         warmup: How many pictures ran before anything was measured.
     """
@@ -47,20 +47,20 @@ def record(
             {"id": one.picture.id, "file": one.picture.file, "reason": one.reason}
             for one in skipped
         ],
-        "images": images,
+        "pictures": pictures,
         "simulated": simulated,
         "environment": {key: value for key, value in environment.items() if key not in above},
         "summary": summarise(passes, job.workers, len(job.runner.lanes)),
-        "digests": {"bundle": bundle_digest(), "model": joint_digest(graphs)},
+        "digests": {"bundle": bundle_digest(), "network": joint_digest(graphs)},
         "warmup": warmup,
         "peak_rss_bytes": peak_rss_bytes(),
     }
 
 
-def forget(out: str) -> None:
+def remove_record(out: str) -> None:
     """Removes an earlier record: while it is there, the results beside it are whole."""
     path = os.path.join(out, NAME)
-    with writing(path):
+    with write_errors(path):
         if os.path.lexists(path):
             os.remove(path)
 

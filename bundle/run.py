@@ -18,7 +18,7 @@ from bundle.job import Job, Network, Picture, Shape
 from bundle.measure import HEADER, Pass
 from bundle.picture import Skipped
 from bundle.postprocess import Detections, check_outputs, coco_rows, locate
-from bundle.record import NAME, forget, record
+from bundle.record import NAME, record, remove_record
 from bundle.runners import Runner, open_runner
 from bundle.stream import Inferred, Stream
 
@@ -40,9 +40,9 @@ def run(job: Job, out: str, load: Callable[[Job], Runner] = open_runner) -> Dict
         BundleError: Something failed. There is no run.json then.
     """
     make_folder(out)
-    forget(out)
+    remove_record(out)
     for network in job.runner.networks:
-        check_file(network)
+        check_network_files(network)
     with Stream(job, load) as stream, Lines(os.path.join(out, "times.csv"), HEADER) as times:
         warmup = _warm_up(job, stream)
         scored, skipped, found = _score(job, stream, times, out)
@@ -50,12 +50,12 @@ def run(job: Job, out: str, load: Callable[[Job], Runner] = open_runner) -> Dict
         where = environment(job, stream.runner)
     # After the measured passes, so that it costs them nothing.
     draw_pictures(job, found, out)
-    result = record(job, where, passes, scored.images, skipped, warmup)
+    result = record(job, where, passes, scored.pictures, skipped, warmup)
     write_json(os.path.join(out, NAME), result)
     return result
 
 
-def check_file(network: Network) -> None:
+def check_network_files(network: Network) -> None:
     """Holds a network's file against the digest that the job has.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import cv2
@@ -15,11 +14,11 @@ from bundle.job import FORMAT, Job, Picture, check_job
 from bundle.picture import decode
 from bundle.postprocess import check_outputs, locate
 from bundle.preprocess import Canvas, Preprocessor
+from bundle.runners import runner_module, runner_names
 
 # Wider than high, and enlarged; of the inputs it takes the second.
 _PICTURE = Picture(id=1, file="self check", width=40, height=31)
 _SHAPES = [[96, 64], [80, 96]]
-_RUNTIMES = ("onnxruntime", "aclruntime")
 
 
 def selfcheck() -> Dict[str, Any]:
@@ -39,7 +38,7 @@ def selfcheck() -> Dict[str, Any]:
         "ok": all(one["ok"] for one in results),
         "bundle": bundle_digest(),
         "versions": versions(),
-        "runtimes": {name: _version(name) for name in _RUNTIMES},
+        "runtimes": {name: _runtime_version(name) for name in runner_names()},
         "checks": results,
     }
 
@@ -108,7 +107,7 @@ def _job() -> Job:
     return check_job(
         {
             "format": FORMAT,
-            "models": [{"path": "none", "sha256": ""}] * len(_SHAPES),
+            "networks": [{"path": "none", "sha256": ""}] * len(_SHAPES),
             "input": {
                 "name": "input",
                 "dtype": "float32",
@@ -146,8 +145,8 @@ def _job() -> Job:
     )
 
 
-def _version(module: str) -> Optional[str]:
+def _runtime_version(runner: str) -> Optional[str]:
     try:
-        return str(getattr(importlib.import_module(module), "__version__", "unknown"))
+        return str(runner_module(runner).version())
     except ImportError:
         return None

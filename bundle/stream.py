@@ -22,8 +22,8 @@ from bundle.job import Job, Picture
 from bundle.measure import Times
 from bundle.picture import Skipped, read_picture
 from bundle.preprocess import Canvas, Preprocessor
-from bundle.runners import Outputs, Runner, runs_apart
-from bundle.runners.apart import Apart
+from bundle.runners import Outputs, Runner, needs_own_process
+from bundle.runners.process import ProcessRunner
 
 
 class Prepared(NamedTuple):
@@ -55,7 +55,7 @@ class Stream:
         job: The job.
         load: Loads the networks, once for each of the job's lanes (the chips of a card). What it
             returns is used and closed in the thread that called it, as runtimes with a context
-            per thread need it, or in a process of its own (runners/apart.py).
+            per thread need it, or in a process of its own (runners/process.py).
     """
 
     def __init__(self, job: Job, load: Callable[[Job], Runner]) -> None:
@@ -68,8 +68,8 @@ class Stream:
         self._lock = threading.Lock()
         # The chips of a card share the pictures, so that one pass measures the card as a whole.
         self._lanes = [replace(job, runner=lane) for lane in job.runner.lanes]
-        # A process of its own has its next request waiting: see runners/apart.py.
-        threads = [2 if runs_apart(lane) else 1 for lane in self._lanes]
+        # A process of its own has its next request waiting: see runners/process.py.
+        threads = [2 if needs_own_process(lane) else 1 for lane in self._lanes]
         # Pictures under way: being prepared, waiting, in the networks, being concluded.
         self._depth = job.workers + job.queue + 1 + sum(threads)
         canvases = [Canvas(job.preprocess) for _ in range(self._depth)]
@@ -101,7 +101,9 @@ class Stream:
         return self._runners[0]
 
     def _open(self, lane: Job) -> Runner:
-        return Apart(lane, self._load, self._inputs) if runs_apart(lane) else self._load(lane)
+        if needs_own_process(lane):
+            return ProcessRunner(lane, self._load, self._inputs)
+        return self._load(lane)
 
     def _end(self, wait: bool) -> None:
         if wait:

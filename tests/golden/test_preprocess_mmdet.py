@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bundle.bins import write_bins
+from bundle.runners.aclruntime.bins import write_bins
 from tests.golden.test_preprocess_mmcv import MEAN, STD, noise
 from tests.helpers import bundle_jobs as jobs
 

@@ -89,11 +89,11 @@ def run_record(images: int, *, milliseconds: float = 20.0, **more: Any) -> dict[
     chip = 1000 / milliseconds
     rate = {"chip_ips": chip, "device_ips": chip, "end_to_end_ips": 990 / milliseconds}
     return {
-        "format": 1,
+        "format": 2,
         "status": "complete",
         "problems": [],
         "skipped": [],
-        "images": images,
+        "pictures": images,
         "simulated": False,
         "environment": {
             "python": "3.11.7",
@@ -104,13 +104,13 @@ def run_record(images: int, *, milliseconds: float = 20.0, **more: Any) -> dict[
         "summary": {
             **rate,
             "bound_by": "device",
-            "repeats": [{**rate, "images": images}] * 3,
+            "repeats": [{**rate, "pictures": images}] * 3,
             "spread": {"chip_ips": 0.0, "device_ips": 0.0, "end_to_end_ips": 0.0},
             "steps_ms": {"decode": {**device, "mean": 1.5}, "h2d": None, "device": device},
             "latency_ms": device,
             "percentiles": "nearest rank",
         },
-        "digests": {"bundle": "b" * 64, "model": "c" * 64},
+        "digests": {"bundle": "b" * 64, "network": "c" * 64},
         "warmup": 3,
         "peak_rss_bytes": 150 << 20,
         **more,

@@ -349,7 +349,7 @@ def by_executor(folder: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
     executable = graph.executable(lowered.path, out / "executable.onnx", "force_fp16")
     # AIPP normalises before the graph: here the bundle does, and pads with 0.
     job["input"]["dtype"] = "float32"
-    job["models"] = [{"path": str(executable), "sha256": digest.of_file(executable)}]
+    job["networks"] = [{"path": str(executable), "sha256": digest.of_file(executable)}]
     provider = "CPUExecutionProvider"
     job["runner"] = {"name": "onnxruntime", "provider": provider, "threads": 2, "options": {}}
     job["pictures"]["root"] = str(Path(found["dataset"]["root"]) / "val2017")
@@ -449,7 +449,7 @@ def small_job(card: cards.Card, network: bytes, name: str = "310P3") -> dict[str
     picture = {"id": 1, "file": "none.jpg", "width": 8, "height": 8}
     return {
         **settings,
-        "models": [{"path": "network.om", "sha256": hashlib.sha256(network).hexdigest()}],
+        "networks": [{"path": "network.om", "sha256": hashlib.sha256(network).hexdigest()}],
         "pictures": {"root": ".", "items": [picture]},
     }
 
@@ -465,9 +465,9 @@ def test_the_t4_refuses_to_run_on_a_processor(engine: PrivateEngine, tmp_path: P
     network = out / "network.onnx"
     graph.lower(card.file(card.graph.path), network, "onnxruntime")
     job = small_job(card, network.read_bytes(), "T4")
-    job["models"][0]["path"] = network.name
+    job["networks"][0]["path"] = network.name
     (out / "job.json").write_text(json.dumps(job))
-    with pytest.raises(CascadeportError, match="CUDAExecutionProvider was asked for") as caught:
+    with pytest.raises(CascadeportError, match="CUDAExecutionProvider was requested") as caught:
         in_container(
             engine, "T4", tmp_path, "python3", "-m", "bundle", "run", "/out/job.json", "/out"
         )

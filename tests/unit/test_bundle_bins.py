@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bundle.bins import read_bins, write_bins
 from bundle.errors import BundleError
 from bundle.run import run
 from bundle.runners import open_runner
+from bundle.runners.aclruntime.bins import read_bins, write_bins
 from tests.helpers import bundle_jobs as jobs
 
 
@@ -55,7 +55,7 @@ def test_by_way_of_the_folders_the_detections_are_the_same(tmp_path: Path, label
     assert [float(one) for one in corners] == pytest.approx([x, y, x + width, y + height], abs=2e-4)
 
     record = json.loads((out / "run.json").read_text())
-    assert (record["status"], record["images"], record["warmup"]) == ("complete", 5, 0)
+    assert (record["status"], record["pictures"], record["warmup"]) == ("complete", 5, 0)
     assert record["summary"]["device_ips"] is None
 
 
@@ -119,7 +119,7 @@ def test_a_bad_picture_is_an_error_or_is_left_out(tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines] == ["0", "1", "2", "3"]
     read_bins(job, str(infer(content, out)), str(out))
     record = json.loads((out / "run.json").read_text())
-    assert record["images"] == 4
+    assert record["pictures"] == 4
     assert record["skipped"] == [
         {"id": 17, "file": "1.png", "reason": "The picture has no geometry."}
     ]
@@ -135,7 +135,7 @@ def ready(tmp_path: Path) -> tuple[dict[str, Any], Path, Path]:
 def test_an_output_that_is_missing(tmp_path: Path) -> None:
     content, out, results = ready(tmp_path)
     (results / "3_1.bin").unlink()
-    with pytest.raises(BundleError, match=r"left no 3_1\.bin"):
+    with pytest.raises(BundleError, match=r"wrote no 3_1\.bin"):
         read_bins(jobs.checked(content), str(results), str(out))
     read_bins(jobs.checked({**content, "keep_going": True}), str(results), str(out))
     record = json.loads((out / "run.json").read_text())

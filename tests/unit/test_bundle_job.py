@@ -22,7 +22,7 @@ def faults(content: Any) -> str:
 
 def test_a_good_job_is_read_and_its_paths_start_at_its_folder(tmp_path: Path) -> None:
     content = jobs.job(Path("pictures"), ITEMS)
-    content["models"] = [{"path": "m.onnx", "sha256": "ab"}]
+    content["networks"] = [{"path": "m.onnx", "sha256": "ab"}]
     job = read_job(str(jobs.write(tmp_path / "job.json", content)))
     assert job.runner.files == str(tmp_path / "m.onnx")
     assert job.path(job.pictures[0]) == str(tmp_path / "pictures" / "a.jpg")
@@ -63,7 +63,7 @@ def test_all_faults_are_told_at_once() -> None:
         ("input", "shapes", [96], "input.shapes is not a list of [height, width]"),
         ("input", "shapes", [[96, 0]], "input.shapes is not a list of [height, width]"),
         ("input", "shapes", [[96, 96]] * 2, "input.shapes has a shape twice"),
-        ("input", "shapes", [[96, 96], [96, 128]], "models has 1 networks, input.shapes 2 shapes"),
+        ("input", "shapes", [[96, 96], [96, 128]], "networks has 1 items, input.shapes 2 shapes"),
         ("input", "shapes", [[95, 96]], "input.shapes has none for a picture of 96x96"),
         ("input", "resize", [128, 96], "none for a picture of 96x128"),
         ("input", "resize", [96, 128], "none for a picture of 128x96"),
@@ -84,9 +84,9 @@ def test_values_without_meaning(section: str, key: str, value: Any, told: str) -
     assert told in faults(jobs.job(Path("p"), ITEMS, **{section: {key: value}}))
 
 
-@pytest.mark.parametrize("content", [[], "x", {"format": 1}, {}])
+@pytest.mark.parametrize("content", [[], "x", {"format": 2}, {}])
 def test_another_format_is_refused(content: Any) -> None:
-    assert "reads format 2" in faults(content)
+    assert "reads format 3" in faults(content)
 
 
 def test_a_job_that_is_no_json(tmp_path: Path) -> None:

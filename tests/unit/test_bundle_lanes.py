@@ -45,7 +45,7 @@ def job(folder: Path, count: int, options: dict[str, Any]) -> Job:
         items.append({"id": number, "file": f"{number}.png", "width": 8, "height": 8})
     settings = {
         "format": FORMAT,
-        "models": [{"path": "none", "sha256": ""}],
+        "networks": [{"path": "none", "sha256": ""}],
         "input": {"name": "input", "dtype": "float32", "shapes": [[32, 32]], "resize": [32, 32]},
         "outputs": {"boxes": "boxes", "labels": "labels"},
         "preprocess": {"mean": [0, 0, 0], "std": [1, 1, 1], "channels": "rgb", "padding": "centre"},

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle.bins import write_bins
 from bundle.run import run
+from bundle.runners.aclruntime.bins import write_bins
 from tests.helpers import bundle_jobs as jobs
 
 pytestmark = pytest.mark.py37
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.py37
 def test_a_run_gives_the_same_detections_and_geometry(
     tmp_path: Path, py37: Path, dtype: str, apart: bool
 ) -> None:
-    runner = {"options": {"apart": apart}}
+    runner = {"options": {"own_process": apart}}
     content = jobs.small(tmp_path, input={"dtype": dtype}, runner=runner, draw=1)
     run(jobs.checked(content), str(tmp_path / "here"))
     path = jobs.write(tmp_path / "job.json", content)

@@ -74,17 +74,17 @@ def test_what_a_pass_leaves(tmp_path: Path) -> None:
 
     record = load(out / "run.json")
     assert (record["status"], record["problems"], record["skipped"]) == ("complete", [], [])
-    assert (record["images"], record["warmup"], record["simulated"]) == (5, 1, False)
+    assert (record["pictures"], record["warmup"], record["simulated"]) == (5, 1, False)
     assert record["digests"] == {
         "bundle": bundle_digest(),
-        "model": content["models"][0]["sha256"],
+        "network": content["networks"][0]["sha256"],
     }
     assert record["environment"]["providers"] == ["CPUExecutionProvider"]
     assert record["environment"]["threads"] == 1
     assert record["peak_rss_bytes"] > 10_000_000
     summary = record["summary"]
     assert summary["latency_ms"]["n"] == 5
-    assert [one["images"] for one in summary["repeats"]] == [3, 3]
+    assert [one["pictures"] for one in summary["repeats"]] == [3, 3]
 
     rows = list(csv.DictReader((out / "times.csv").open()))
     ids = [str(item["id"]) for item in content["pictures"]["items"]]
@@ -161,7 +161,7 @@ def test_bad_pictures_are_skipped_counted_and_listed(tmp_path: Path) -> None:
     (pictures / "2.png").unlink()
     record = run(jobs.checked(content), str(tmp_path / "out"))
     assert record["status"] == "partial"
-    assert record["images"] == 3
+    assert record["pictures"] == 3
     assert record["problems"] == ["2 of 5 pictures were skipped: 0.png, 2.png"]
     assert record["skipped"] == [
         {"id": 7, "file": "0.png", "reason": "The picture is empty: 0 bytes."},
@@ -176,7 +176,7 @@ def test_a_set_without_a_usable_picture_has_no_numbers(tmp_path: Path) -> None:
     for path in (tmp_path / "pictures").iterdir():
         path.write_bytes(b"")
     record = run(jobs.checked(content), str(tmp_path / "out"))
-    assert (record["images"], record["warmup"], record["status"]) == (0, 0, "partial")
+    assert (record["pictures"], record["warmup"], record["status"]) == (0, 0, "partial")
     assert record["summary"]["device_ips"] is None
     assert load(tmp_path / "out" / "detections.json") == []
 
@@ -211,10 +211,10 @@ def test_an_output_that_is_no_number_names_picture_and_output(
 
 def test_another_network_than_the_jobs(tmp_path: Path) -> None:
     content = jobs.small(tmp_path)
-    content["models"][0]["sha256"] = "0" * 64
+    content["networks"][0]["sha256"] = "0" * 64
     with pytest.raises(BundleError, match="not the one that the job speaks of"):
         run(jobs.checked(content), str(tmp_path / "out"))
-    content["models"][0]["path"] = str(tmp_path / "absent.onnx")
+    content["networks"][0]["path"] = str(tmp_path / "absent.onnx")
     with pytest.raises(BundleError, match="cannot be read"):
         run(jobs.checked(content), str(tmp_path / "out"))
 

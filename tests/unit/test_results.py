@@ -68,7 +68,7 @@ def test_pictures_that_left_no_result_make_it_invalid(
     tmp_path: Path, boxes: datasets.Dataset
 ) -> None:
     made = finished.finish(tmp_path, boxes)
-    fewer = made.run.model_copy(update={"images": 12})
+    fewer = made.run.model_copy(update={"pictures": 12})
     again = results.collate(
         target="cpu",
         title="CPU",

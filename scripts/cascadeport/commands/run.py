@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from cascadeport import doctor
+from cascadeport import backends, doctor
 from cascadeport.base.errors import CascadeportError, ExitCode, StageError
 from cascadeport.base.progress import Reporter
 from cascadeport.commands.opening import opened
@@ -31,6 +31,9 @@ def _run(context: Context) -> ExitCode:
             reporter.note(f"{finding.check}: {finding.finding} {finding.remedy}")
     made = plan(context)
     export.require(made, context)
+    environment = backends.of(context.target).environment
+    if environment is not None and not context.engine.in_containers:
+        environment.install(reporter)
     try:
         execute(made, context)
         with store.locked(made.folder, wait=True):

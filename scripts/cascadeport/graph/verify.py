@@ -9,7 +9,7 @@ score by score. Two detections may be swapped if PyTorch's own scores for them a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,11 @@ class Session:
 
     Args:
         runtime: Name and version of what runs it.
-        run: Takes the network's input, returns boxes (n,5) float32 and labels (n).
+        run: Takes inputs of the network, returns boxes (n,5) float32 and labels (n) for each.
     """
 
     runtime: str
-    run: Callable[[NDArray[Any]], Detections]
+    run: Callable[[Sequence[NDArray[Any]]], list[Detections]]
 
 
 @dataclass(frozen=True)
@@ -129,17 +129,21 @@ def verify(session: Session, model: str, export: Path) -> Verification:
         export: The exporter's folder, with `export.json` and `reference/`.
     """
     pictures = json.loads((export / "export.json").read_text(encoding="utf-8"))["pictures"]
-    comparisons = []
+    inputs, expected = [], []
     for picture in pictures:
         with np.load(export / picture["file"]) as stored:
-            expected = stored["boxes"], stored["labels"]
-            found = session.run(stored["input"])
-        comparisons.append(compare(picture["name"], picture["traced"], expected, found))
+            inputs.append(stored["input"])
+            expected.append((stored["boxes"], stored["labels"]))
+    comparisons = [
+        compare(picture["name"], picture["traced"], wanted, found)
+        for picture, wanted, found in zip(pictures, expected, session.run(inputs), strict=True)
+    ]
     problems = [_problem(comparison) for comparison in comparisons if not comparison.passed]
     others = [comparison for comparison in comparisons if not comparison.traced]
     if len(others) < MIN_PICTURES:
         problems.append(
-            f"{len(others)} pictures besides the traced one are too few: at least {MIN_PICTURES} are needed"
+            f"{len(others)} pictures besides the traced one are too few: at least {MIN_PICTURES} "
+            "are needed"
         )
     if not any(other.expected == 0 for other in others):
         problems.append("no picture is without detections: that case is untested")

@@ -41,7 +41,7 @@ class Throughput(_Record):
     chip_ips: float | None = None
     device_ips: float | None = None
     end_to_end_ips: float | None = None
-    images: int | None = None
+    pictures: int | None = None
 
 
 class Summary(_Record):
@@ -68,17 +68,17 @@ class Digests(_Record):
     """What ran: the bundle and the graph."""
 
     bundle: str
-    model: str
+    network: str
 
 
 class Run(_Record):
     """run.json, which the bundle writes."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     status: Literal["complete", "partial"]
     problems: list[str] = []
     skipped: list[Skipped] = []
-    images: int
+    pictures: int
     environment: dict[str, Any] = {}
     summary: Summary = Summary()
     digests: Digests
@@ -225,7 +225,7 @@ def _reasons(dataset: DatasetFacts, evaluation: Evaluation, run: Run) -> list[st
         reasons.append(
             f"{evaluation.images} pictures were evaluated, {dataset.images} were to be run"
         )
-    missing = dataset.images - run.images - len(run.skipped)
+    missing = dataset.images - run.pictures - len(run.skipped)
     if missing > 0:
         reasons.append(f"{missing} pictures left no result")
     return reasons
@@ -277,9 +277,10 @@ def _read(path: Path, table: type[_Table], what: str) -> _Table:
             f"The {what} is not valid JSON: {error}.", where=str(path), next=remedy
         ) from error
     version = values.get("format") if isinstance(values, dict) else None
-    if version != FORMAT:
+    expected = table.model_fields["format"].default
+    if version != expected:
         raise CascadeportError(
-            f"The {what} is of format {version!r}, this version reads format {FORMAT}.",
+            f"The {what} is of format {version!r}, this version reads format {expected}.",
             where=str(path),
             next=remedy,
         )

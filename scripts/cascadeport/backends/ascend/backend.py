@@ -16,6 +16,7 @@ from cascadeport.config.options import Options
 from cascadeport.core.backend import Backend, LoweringChoice
 from cascadeport.core.context import Context
 from cascadeport.core.machine import Machine
+from cascadeport.core.plan import Variant
 from cascadeport.core.stage import Stage
 
 # Where the images have the vendor's tool.
@@ -65,6 +66,10 @@ class AscendBackend(Backend[AscendTarget]):
             own["ais_infer"] = _AIS_INFER
         return {"name": "aclruntime", "options": own}
 
+    def variant(self, options: Options) -> Variant:
+        """See `Backend`: by way of the vendor's tool and `.bin` files."""
+        return Variant("bins", "by ais_infer") if options.bins else Variant()
+
     def command(self, options: Options) -> str:
         """See `Backend`."""
         return "bins-run" if options.bins else "run"
@@ -98,7 +103,4 @@ class AscendBackend(Backend[AscendTarget]):
 
     def device_remedy(self, node: str) -> str:
         """See `Backend`."""
-        return (
-            "Install the Ascend driver and firmware, see `npu-smi info`; without an NPU, "
-            "--simulate runs the target on a stand-in for CANN."
-        )
+        return host.DEVICE_REMEDY

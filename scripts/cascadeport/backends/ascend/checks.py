@@ -149,7 +149,7 @@ def _nodes(context: Context) -> Finding:
     nodes = {path: machine.node(path) for path in compose.device_paths(service)}
     missing = [path for path, node in nodes.items() if node is None]
     if missing:
-        error = refusals.no_device(", ".join(missing), machine.name, context.backend)
+        error = refusals.no_device(", ".join(missing), machine.name, host.DEVICE_REMEDY)
         return Finding("devices", "fail", error.what, remedy=error.next)
     if context.options.simulate:
         return Finding("devices", "ok", "Stand-ins: this run is simulated.")

@@ -16,6 +16,10 @@ NODE = Path("/dev/davinci0")
 DRIVER = Path("/usr/local/Ascend/driver")
 _CANN = IMAGES / "ascend" / "cann.toml"
 SUMS = "SHA256SUMS"
+DEVICE_REMEDY = (
+    "Install the Ascend driver and firmware, see `npu-smi info`; without an NPU, --simulate runs "
+    "the target on a stand-in for CANN."
+)
 
 
 class Cann(Strict):

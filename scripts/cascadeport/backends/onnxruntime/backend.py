@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -94,9 +94,8 @@ class OnnxRuntime(Backend[OnnxRuntimeTarget]):
                 where=str(network),
             ) from error
 
-        def run(batch: Any) -> tuple[Any, Any]:
-            boxes, labels = session.run(["boxes", "labels"], {"input": batch})
-            return boxes, labels
+        def run(inputs: Sequence[Any]) -> list[tuple[Any, Any]]:
+            return [tuple(session.run(["boxes", "labels"], {"input": one})) for one in inputs]
 
         return Session(f"onnxruntime {onnxruntime.__version__}", run)
 

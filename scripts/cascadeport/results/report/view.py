@@ -183,7 +183,7 @@ def digests(shown: Sequence[Result]) -> list[tuple[str, list[str]]]:
     return [
         ("bundle", [result.bundle_digest for result in shown]),
         ("checkpoint", [result.model_digest for result in shown]),
-        ("graph", [result.run.digests.model for result in shown]),
+        ("graph", [result.run.digests.network for result in shown]),
         ("data set", [result.dataset_digest for result in shown]),
     ]
 

@@ -17,11 +17,11 @@ import pytest
 from bundle.errors import BundleError
 from bundle.job import Job
 from bundle.run import run
-from bundle.runners import Outputs, open_runner, runs_apart
+from bundle.runners import Outputs, needs_own_process, open_runner
 from bundle.stream import Inferred, Stream
 from tests.helpers import bundle_jobs as jobs
 
-APART = {"options": {"apart": True}}
+APART = {"options": {"own_process": True}}
 
 
 def told(content: dict[str, Any], load: Callable[[Job], jobs.Scripted]) -> BundleError:
@@ -32,17 +32,17 @@ def told(content: dict[str, Any], load: Callable[[Job], jobs.Scripted]) -> Bundl
     return caught.value
 
 
-def test_aclruntime_runs_apart_and_onnxruntime_does_not(tmp_path: Path) -> None:
+def test_aclruntime_needs_own_process_and_onnxruntime_does_not(tmp_path: Path) -> None:
     content = jobs.small(tmp_path)
-    assert not runs_apart(jobs.checked(content))
+    assert not needs_own_process(jobs.checked(content))
     content["runner"]["name"] = "aclruntime"
-    assert runs_apart(jobs.checked(content))
+    assert needs_own_process(jobs.checked(content))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 def test_the_results_are_the_same(tmp_path: Path, dtype: str) -> None:
     texts = set()
-    for name, options in (("here", {}), ("apart", {"apart": True})):
+    for name, options in (("here", {}), ("apart", {"own_process": True})):
         content = jobs.small(tmp_path, input={"dtype": dtype}, runner={"options": options})
         record = run(jobs.checked(content), str(tmp_path / name))
         assert record["environment"]["providers"] == ["CPUExecutionProvider"]
@@ -52,7 +52,7 @@ def test_the_results_are_the_same(tmp_path: Path, dtype: str) -> None:
 
 def test_chips_have_a_process_each_and_share_the_pictures(tmp_path: Path) -> None:
     """The answer carries the process, the chip and a sum over the input that it saw."""
-    options = {"apart": True, "devices": [4, 7, 9]}
+    options = {"own_process": True, "devices": [4, 7, 9]}
     content = jobs.small(tmp_path, runner={"options": options}, stream={"workers": 3, "queue": 3})
     sizes = [(20 + 7 * n, 50) for n in range(30)]
     content["pictures"]["items"] = jobs.write_pictures(tmp_path / "pictures", sizes)
@@ -164,7 +164,7 @@ with Stream(check_job(json.load(open(sys.argv[1])), "/"), lambda lane: Slow()) a
 
 def test_a_parent_that_is_killed_takes_an_idle_child_with_it(tmp_path: Path) -> None:
     """Two chips: the child that sleeps in its device is ended here; the idle one ends itself."""
-    content = jobs.small(tmp_path, runner={"options": {"apart": True, "devices": [0, 1]}})
+    content = jobs.small(tmp_path, runner={"options": {"own_process": True, "devices": [0, 1]}})
     content["pictures"]["items"] = content["pictures"]["items"][:1]
     path = jobs.write(tmp_path / "job.json", content)
     parent = subprocess.Popen(
@@ -220,7 +220,7 @@ def test_the_loader_of_the_runner_is_what_it_is_elsewhere(tmp_path: Path) -> Non
     content = jobs.small(tmp_path, outputs={"boxes": "dets"})
     with pytest.raises(BundleError) as here:
         open_runner(jobs.checked(content))
-    content["runner"]["options"] = {"apart": True}
+    content["runner"]["options"] = {"own_process": True}
     with pytest.raises(BundleError) as apart:
         run(jobs.checked(content), str(tmp_path / "out"))
     assert (apart.value.what, apart.value.next) == (here.value.what, here.value.next)
