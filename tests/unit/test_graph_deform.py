@@ -1,4 +1,4 @@
-"""Both ways of saying a deformable convolution, against its definition."""
+"""Both expressions of deformable convolution, against its definition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole lowerings of one small detector: every target detects the same, and says its changes."""
+"""Complete lowerings of a small detector: all detect the same and report their changes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import onnx
 import pytest
 from cascadeport import backends
-from cascadeport.backends.ascend.executor import executable
+from cascadeport.backends.ascend.reference_executor import executable
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import check_contract, editing
 
 from tests.helpers.graph_models import picture_for, run, tiny_detector
 from tests.helpers.lowering import lower
 
-_LOWERINGS = tuple(sorted(each.name for one in backends.every() for each in one.lowerings))
+_LOWERINGS = tuple(sorted(kind.name for one in backends.every() for kind in one.lowerings))
 
 FLOAT, FLOAT16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
@@ -54,7 +54,7 @@ def test_every_lowering_detects_the_same(neutral: Path, tmp_path: Path, seed: in
 
 
 @pytest.mark.parametrize("target", ["onnxruntime", "onnxruntime-1.9"])
-def test_the_result_obeys_the_contract_with_one_opset_and_nothing_foreign(
+def test_the_result_obeys_the_contract_with_one_opset_and_standard_operators(
     neutral: Path, tmp_path: Path, target: str
 ) -> None:
     done = lower(neutral, tmp_path / "lowered.onnx", target)
@@ -67,7 +67,7 @@ def test_the_result_obeys_the_contract_with_one_opset_and_nothing_foreign(
     assert ("DeformConv" in kinds) == (target == "onnxruntime")
 
 
-def test_bytes_in_the_same_detections_out(neutral: Path, tmp_path: Path) -> None:
+def test_uint8_input_gives_the_same_detections(neutral: Path, tmp_path: Path) -> None:
     mean, std = [120.0, 110.0, 100.0], [60.0, 58.0, 57.0]
     plain = lower(neutral, tmp_path / "float.onnx", "onnxruntime")
     bytes_ = lower(
@@ -84,7 +84,7 @@ def test_bytes_in_the_same_detections_out(neutral: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("target", _LOWERINGS)
-def test_fewer_proposals_and_merged_levels_are_chosen_and_said(
+def test_fewer_proposals_and_merged_levels_can_be_chosen_and_are_reported(
     neutral: Path, tmp_path: Path, target: str
 ) -> None:
     done = lower(neutral, tmp_path / "x.onnx", target, proposals=7, across_levels=True)
@@ -109,7 +109,7 @@ def test_no_proposals_are_refused(neutral: Path, tmp_path: Path) -> None:
 def test_large_constants_pass_through_every_step(
     neutral: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arithmetic: str
 ) -> None:
-    """Constants that are kept aside while tools look at the graph, and change meanwhile."""
+    """Constants that the skeleton leaves out, and that are edited meanwhile."""
     feeds = picture_for(onnx.load(str(neutral)))
     found = []
     for large in (editing.LARGE, 8):
@@ -123,7 +123,7 @@ def test_large_constants_pass_through_every_step(
 
 
 @pytest.mark.parametrize("target", ["onnxruntime", "onnxruntime-1.9"])
-def test_nms_in_float16_rounds_what_it_sees_and_hands_on(
+def test_nms_in_float16_rounds_its_inputs_and_outputs(
     neutral: Path, tmp_path: Path, target: str
 ) -> None:
     done = lower(neutral, tmp_path / "half.onnx", target, half_nms=True)
@@ -135,7 +135,7 @@ def test_nms_in_float16_rounds_what_it_sees_and_hands_on(
     assert (plain != plain.astype("f2").astype("f4")).any()
 
 
-def test_nms_in_float32_is_refused_where_the_operator_cannot(neutral: Path, tmp_path: Path) -> None:
+def test_float32_nms_is_refused_where_the_operator_lacks_it(neutral: Path, tmp_path: Path) -> None:
     with pytest.raises(CascadeportError, match="takes float16 only"):
         lower(neutral, tmp_path / "x.onnx", "ascend", half_nms=False)
     assert lower(neutral, tmp_path / "y.onnx", "ascend", half_nms=True).changes == (
@@ -180,7 +180,7 @@ _LOWER_EVERYTHING = """
 import sys
 from pathlib import Path
 
-from cascadeport.backends.ascend.executor import ARITHMETICS, executable
+from cascadeport.backends.ascend.reference_executor import ARITHMETICS, executable
 from tests.helpers.lowering import lower
 
 neutral, out, *names = map(Path, sys.argv[1:])

@@ -34,7 +34,7 @@ def ops(graph: EditableGraph) -> list[str]:
     return [node.op_type for node in graph.nodes]
 
 
-def test_a_batch_norm_goes_into_the_deformable_convolution_before_it() -> None:
+def test_a_batch_norm_is_folded_into_the_deformable_convolution_before_it() -> None:
     weight = draw.normal(size=(5, 3, 3, 3)).astype("f4")
     x = draw.normal(size=(1, 3, 6, 6)).astype("f4")
     offset = draw.normal(size=(1, 18, 6, 6)).astype("f4")
@@ -76,7 +76,7 @@ def test_a_batch_norm_stays_when_its_input_is_read_by_others_too() -> None:
     assert ops(graph) == ["Conv", "BatchNormalization", "Add"]
 
 
-def test_shapes_and_what_follows_from_them_are_computed_once() -> None:
+def test_shapes_and_their_arithmetic_are_folded() -> None:
     nodes = [
         helper.make_node("Shape", ["x"], ["shape"]),
         helper.make_node("Gather", ["shape", "index"], ["height"], axis=0),
@@ -84,7 +84,9 @@ def test_shapes_and_what_follows_from_them_are_computed_once() -> None:
         helper.make_node("Mul", ["x", "number"], ["out"]),
         helper.make_node("Exp", ["x"], ["unused"]),
     ]
-    graph = EditableGraph(model_of(nodes, {"x": (1, 3, 8, 9)}, {"out": FLOAT}, {"index": np.array(2)}))
+    graph = EditableGraph(
+        model_of(nodes, {"x": (1, 3, 8, 9)}, {"out": FLOAT}, {"index": np.array(2)})
+    )
     passes.fold_constants(graph)
     graph.drop_unused()
     assert ops(graph) == ["Mul"]
@@ -101,7 +103,7 @@ def test_a_shape_that_depends_on_the_picture_is_left_alone() -> None:
     assert ops(graph) == ["NonZero", "Shape"]
 
 
-def test_a_constant_does_not_outgrow_what_it_is_made_from() -> None:
+def test_a_constant_does_not_outgrow_its_inputs() -> None:
     shape = np.array([passes.MAX_FOLDED + 1])
     nodes = [
         helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
@@ -112,7 +114,7 @@ def test_a_constant_does_not_outgrow_what_it_is_made_from() -> None:
     assert ops(graph) == ["ConstantOfShape", "Add"]
 
 
-def test_bytes_are_normalised_inside_the_network() -> None:
+def test_uint8_input_is_normalised_inside_the_network() -> None:
     model = model_of(
         [helper.make_node("Identity", ["input"], ["out"])],
         {"input": (1, 3, 4, 5)},

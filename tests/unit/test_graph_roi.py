@@ -78,7 +78,7 @@ def test_every_level_may_be_empty(lowering: str, index: int) -> None:
     np.testing.assert_array_equal(found[0], every[index])
 
 
-def test_a_sampling_ratio_that_opset_11_cannot_say_is_refused() -> None:
+def test_a_sampling_ratio_that_opset_11_cannot_express_is_refused() -> None:
     graph, _ = model(True, ratio=2)
     with pytest.raises(CascadeportError, match="sampling ratio") as caught:
         standard.lower(EditableGraph(graph))

@@ -109,7 +109,9 @@ class Lowering(ABC):
         normalise_inside(graph, mean, std)
 
     @abstractmethod
-    def rewrite(self, graph: EditableGraph, request: Request, changes: list[str]) -> onnx.ModelProto:
+    def rewrite(
+        self, graph: EditableGraph, request: Request, changes: list[str]
+    ) -> onnx.ModelProto:
         """Rewrites to the runtime's operators; appends to `changes` what they change."""
 
     def facts(self, model: onnx.ModelProto, request: Request) -> Mapping[str, Any]:

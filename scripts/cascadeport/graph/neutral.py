@@ -75,7 +75,7 @@ def unknown_operator(node: onnx.NodeProto, path: Path) -> CascadeportError:
     return CascadeportError(
         f"The graph uses {domain}{node.op_type}, an operator that no lowering supports.",
         where=f"{path}, node {node.name or node.output[0]}",
-        next="Change the model's config; deformable convolution v1, RoIAlign and NMS are supported.",
+        next="Supported are deformable convolution v1, RoIAlign and NMS; change the config.",
     )
 
 

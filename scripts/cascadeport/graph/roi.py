@@ -54,7 +54,7 @@ def roi_extractor(opset: int) -> Rule:
         undo = aligned and opset < 16
         if undo and ratio:
             raise CascadeportError(
-                "RoIAlign with a fixed sampling ratio cannot be expressed in operators of opset 11.",
+                "RoIAlign with a fixed sampling ratio cannot be expressed in opset 11.",
                 where=f"node {node.name}, sampling_ratio = {ratio}",
                 next="Set sampling_ratio=0 in the config, or use the lowering `onnxruntime`.",
             )

@@ -214,10 +214,16 @@ def _match(expected: Detections, found: Detections) -> NDArray[np.int64] | None:
 
 def _problem(comparison: PictureComparison) -> str:
     if comparison.found != comparison.expected:
-        return f"{comparison.name}: {comparison.found} detections, PyTorch has {comparison.expected}"
+        return (
+            f"{comparison.name}: {comparison.found} detections, PyTorch has {comparison.expected}"
+        )
     if comparison.box_error is None or comparison.score_error is None:
-        return f"{comparison.name}: {comparison.in_order} of {comparison.expected} labels equal PyTorch's, in order"
+        return (
+            f"{comparison.name}: {comparison.in_order} of {comparison.expected} labels equal "
+            "PyTorch's, in order"
+        )
     return (
-        f"{comparison.name}: boxes differ by up to {comparison.box_error:.2g} px and scores by up to "
-        f"{comparison.score_error:.2g}; the limits are {BOX_TOLERANCE:g} px and {SCORE_TOLERANCE:g}"
+        f"{comparison.name}: boxes differ by up to {comparison.box_error:.2g} px and scores by "
+        f"up to {comparison.score_error:.2g}; the limits are {BOX_TOLERANCE:g} px and "
+        f"{SCORE_TOLERANCE:g}"
     )

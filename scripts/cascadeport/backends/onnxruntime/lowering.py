@@ -1,4 +1,4 @@
-"""Lowerings for onnxruntime: today's, and releases since 1.9 that lack `DeformConv`."""
+"""Lowerings for onnxruntime: current releases, and those since 1.9 without `DeformConv`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ class Current(Lowering):
 
     name = "onnxruntime"
 
-    def rewrite(self, graph: EditableGraph, request: Request, changes: list[str]) -> onnx.ModelProto:
+    def rewrite(
+        self, graph: EditableGraph, request: Request, changes: list[str]
+    ) -> onnx.ModelProto:
         """See `Lowering`."""
         rewritten = opset19.rewritten(graph)
         if request.precision == "float16":
@@ -38,6 +40,8 @@ class Standard(Lowering):
                 next="Use an onnxruntime of 1.32 or later, or leave --precision out.",
             )
 
-    def rewrite(self, graph: EditableGraph, request: Request, changes: list[str]) -> onnx.ModelProto:
+    def rewrite(
+        self, graph: EditableGraph, request: Request, changes: list[str]
+    ) -> onnx.ModelProto:
         """See `Lowering`."""
         return opset11.lower(graph)
