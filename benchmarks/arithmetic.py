@@ -21,8 +21,10 @@ import onnxruntime
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY)]
 
-from cascadeport import datasets, evaluation, graph, scenes  # noqa: E402
+from cascadeport import backends, datasets, evaluation, scenes  # noqa: E402
+from cascadeport.backends.ascend.executor import executable  # noqa: E402
 from cascadeport.config import cards  # noqa: E402
+from cascadeport.graph import Request  # noqa: E402
 from cascadeport.pipeline import job as jobs  # noqa: E402
 
 from bundle.geometry import fit  # noqa: E402
@@ -92,18 +94,19 @@ def job_for(card: cards.Card, dataset: datasets.Dataset, folder: Path) -> Job:
 
 def contenders(neutral: Path, folder: Path) -> Iterator[Contender]:
     """Every lowering, and the Ascend graph in each arithmetic, faithful and as the public port."""
-    for target in ("onnxruntime", "onnxruntime-1.9"):
-        done = graph.lower(neutral, folder / f"{target}.onnx", target)
-        yield Contender(target, done.path)
-    done = graph.lower(neutral, folder / "half.onnx", "onnxruntime", precision="float16")
+    for name in ("onnxruntime", "onnxruntime-1.9"):
+        done = backends.lowering(name).lower(neutral, folder / f"{name}.onnx")
+        yield Contender(name, done.path)
+    half = Request(precision="float16")
+    done = backends.lowering("onnxruntime").lower(neutral, folder / "half.onnx", half)
     yield Contender("onnxruntime, float16 (as a CPU computes it)", done.path)
-    faithful = {"proposals": 1000, "across_levels": False}
-    for how, options in (("faithful", faithful), ("as the public port", {})):
-        done = graph.lower(neutral, folder / "ascend.onnx", "ascend", **options)
+    faithful = Request(proposals=1000, across_levels=False)
+    for how, request in (("faithful", faithful), ("as the public port", Request())):
+        done = backends.lowering("ascend").lower(neutral, folder / "ascend.onnx", request)
         for arithmetic in ("fp32", "fp16", "force_fp16"):
             name = f"ascend, {how}, {arithmetic}"
             path = folder / f"{how}-{arithmetic}.onnx"
-            yield Contender(name, graph.executable(done.path, path, arithmetic))
+            yield Contender(name, executable(done.path, path, arithmetic))
 
 
 def main() -> None:

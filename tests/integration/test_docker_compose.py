@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.config import compose
-from cascadeport.containers import images
+from cascadeport.containers import declaration, images
 
 from tests.helpers import docker_compose
 
@@ -96,7 +96,7 @@ def test_both_read_the_same(command: list[str], file: str, settings: dict[str, s
         assert sorted(volumes) == sorted(compose.binds(service, FOLDER))
         devices = [one.split(":")[:2] for one in map(device_text, other.get("devices", []))]
         assert sorted(devices) == sorted(one.split(":")[:2] for one in service.devices)
-        requests = compose.create_arguments(service).get("device_requests", [])
+        requests = declaration.create_arguments(service).get("device_requests", [])
         reserved = other.get("deploy", {}).get("resources", {}).get("reservations", {})
         assert [
             (one["driver"], one["device_ids"], one["capabilities"])

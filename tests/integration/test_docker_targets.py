@@ -18,16 +18,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cascadeport import backends
+from cascadeport.backends.ascend.backend import AscendBackend
+from cascadeport.backends.ascend.executor import executable
+from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import REPOSITORY
-from cascadeport.config import cards, targets
+from cascadeport.config import cards
 from cascadeport.config.options import Options
 from cascadeport.containers import wheels
-from cascadeport.containers.engine import DockerEngine
 from cascadeport.core.task import Mount, Task
+from cascadeport.pipeline import job as jobs
 
 from tests.helpers import (
     command,
+    contexts,
     docker_engine,
     docker_fixtures,
     real_world,
@@ -36,6 +41,7 @@ from tests.helpers import (
 )
 from tests.helpers.docker_engine import PrivateEngine
 from tests.helpers.free_port import free_port
+from tests.helpers.lowering import lower
 
 pytestmark = pytest.mark.docker
 
@@ -76,10 +82,10 @@ def environment(engine: PrivateEngine, target: str) -> dict[str, str]:
     tar = engine.folder / f"python-{version}.tar"
     if not tar.exists():
         stand_in_base.load("docker", engine.host, stand_in_base.build(version, tar), tag)
-    image = targets.load(Options().targets)[target].image
+    image = contexts.context(target, engine="docker").target.image
     for folder in wheels.folders(image):
         if folder not in _FETCHED:
-            wheels.fetch(folder, wheels.FOLDER / folder)
+            wheels.download(folder, wheels.FOLDER / folder)
             _FETCHED.add(folder)
     return {
         "DOCKER_HOST": engine.host,
@@ -337,19 +343,16 @@ def assert_simulated(found: dict[str, Any], folder: Path) -> None:
 
 def by_executor(folder: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
     """What the reference executor detects in the same pictures: run here, lowered here."""
-    from cascadeport import graph
-    from cascadeport.base import digest
-
     job = json.loads(next(folder.glob("results/*/*/infer/job.json")).read_text())
     out = folder / "executor"
     out.mkdir()
     card = cards.load(real_world.DEMO_CARD)
     assert card.graph is not None
-    lowered = graph.lower(card.file(card.graph.path), out / "ascend.onnx", "ascend")
-    executable = graph.executable(lowered.path, out / "executable.onnx", "force_fp16")
+    lowered = lower(card.file(card.graph.path), out / "ascend.onnx", "ascend")
+    network = executable(lowered.path, out / "executable.onnx", "force_fp16")
     # AIPP normalises before the graph: here the bundle does, and pads with 0.
     job["input"]["dtype"] = "float32"
-    job["networks"] = [{"path": str(executable), "sha256": digest.of_file(executable)}]
+    job["networks"] = [{"path": str(network), "sha256": digest.of_file(network)}]
     provider = "CPUExecutionProvider"
     job["runner"] = {"name": "onnxruntime", "provider": provider, "threads": 2, "options": {}}
     job["pictures"]["root"] = str(Path(found["dataset"]["root"]) / "val2017")
@@ -367,11 +370,7 @@ def in_container(
     with pytest.MonkeyPatch.context() as patch:
         for key, value in environment(engine, target).items():
             patch.setenv(key, value)
-        opened = DockerEngine(
-            target,
-            targets.load(Options().targets)[target],
-            Options(target=target, build=folder / "build", **options),
-        )
+        opened = contexts.context(target, build=folder / "build", **options).engine
         out = folder / "out"
         out.mkdir(exist_ok=True)
         task = Task("infer", argv, (Mount(out, "/out", writable=True),), folder / "log")
@@ -390,14 +389,12 @@ def test_the_image_checks_itself(engine: PrivateEngine, tmp_path: Path) -> None:
 def test_a_driver_older_than_cann_is_told_at_the_start(
     engine: PrivateEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cascadeport.backends.ascend import host as ascend
-
     driver = tmp_path / "driver"
     driver.mkdir()
     (driver / "version.info").write_text("Version=21.0.3.1\nascendhal_version=3.9.1\n")
-    known = ascend.variables
+    known = AscendBackend.variables
     monkeypatch.setattr(
-        ascend,
+        AscendBackend,
         "variables",
         lambda *given: {**known(*given), "ASCEND_DRIVER": str(driver)},
     )
@@ -442,10 +439,8 @@ def test_an_om_file_of_another_soc_or_cut_off_is_refused(
 
 def small_job(card: cards.Card, network: bytes, name: str = "310P3") -> dict[str, Any]:
     """A job that gets as far as loading its network."""
-    from cascadeport.pipeline import job as jobs
-
-    target = targets.load(Options().targets)[name]
-    settings = jobs.settings(card, target, Options(), 1)
+    context = contexts.context(name)
+    settings = jobs.settings(card, backends.of(context.target), context.options, 1)
     picture = {"id": 1, "file": "none.jpg", "width": 8, "height": 8}
     return {
         **settings,
@@ -456,14 +451,12 @@ def small_job(card: cards.Card, network: bytes, name: str = "310P3") -> dict[str
 
 def test_the_t4_refuses_to_run_on_a_processor(engine: PrivateEngine, tmp_path: Path) -> None:
     """The image as it is, handed a GPU that does not exist: nothing falls back unseen."""
-    from cascadeport import graph
-
     card = cards.load(cards.find("demo", Options().models))
     assert card.graph is not None
     out = tmp_path / "out"
     out.mkdir()
     network = out / "network.onnx"
-    graph.lower(card.file(card.graph.path), network, "onnxruntime")
+    lower(card.file(card.graph.path), network, "onnxruntime")
     job = small_job(card, network.read_bytes(), "T4")
     job["networks"][0]["path"] = network.name
     (out / "job.json").write_text(json.dumps(job))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from cascadeport.config import compose
 from cascadeport.containers import images
-from cascadeport.containers.wheels import FOLDER, fetch
+from cascadeport.containers.wheels import FOLDER, download
 from cascadeport.graph.verify import compare
 from cascadeport.scenes import generate
 
@@ -414,7 +414,7 @@ def behind_a_wall(
     base = "stand-in/python311"
     tar = stand_in_base.build("3.11", tmp_path / "base.tar")
     stand_in_base.load(shutil.which("docker") or "docker", engine.host, tar, base)
-    fetch("cpu", FOLDER / "cpu")
+    download("cpu", FOLDER / "cpu")
     return {
         "DOCKER_HOST": engine.host,
         "BUILD_NETWORK": "none",

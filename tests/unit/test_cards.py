@@ -1,4 +1,4 @@
-"""Model cards: a stranger's mistakes are all found at once, each with its place."""
+"""Model cards: a mistakes are all reported at once, each with its key."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def load(folder: Path, text: str) -> cards.Card:
     return cards.load(path)
 
 
-def faults(folder: Path, text: str) -> list[str]:
+def errors(folder: Path, text: str) -> list[str]:
     with pytest.raises(CascadeportError) as caught:
         load(folder, text)
     assert str(folder) in caught.value.where
@@ -50,14 +50,14 @@ def test_good_card(folder: Path) -> None:
     assert card.model_digest == hashlib.sha256(b"graph").hexdigest()
 
 
-def test_every_fault_is_listed_with_its_place(folder: Path) -> None:
+def test_every_error_is_listed_with_its_key(folder: Path) -> None:
     text = GOOD.replace("channels", "chanels").replace("size = 416", 'size = "416"')
     text = text.replace("category_id = 18", "category_id = 1.5")
-    found = faults(folder, text)
+    found = errors(folder, text)
     assert "input.chanels: unknown key; perhaps you meant 'channels'" in found
     assert "input.channels: missing" in found
-    assert any(fault.startswith("input.size:") and "'416'" in fault for fault in found)
-    assert any(fault.startswith("classes[1].category_id:") for fault in found)
+    assert any(error.startswith("input.size:") and "'416'" in error for error in found)
+    assert any(error.startswith("classes[1].category_id:") for error in found)
     assert len(found) == 4
 
 
@@ -83,10 +83,10 @@ def test_every_fault_is_listed_with_its_place(folder: Path) -> None:
         ),
     ],
 )
-def test_fault(folder: Path, old: str, new: str, expected: str) -> None:
+def test_an_error(folder: Path, old: str, new: str, expected: str) -> None:
     assert old in GOOD
-    found = faults(folder, GOOD.replace(old, new))
-    assert any(fault.startswith(expected) for fault in found), found
+    found = errors(folder, GOOD.replace(old, new))
+    assert any(error.startswith(expected) for error in found), found
 
 
 SHAPES = GOOD.replace(
@@ -117,15 +117,15 @@ def test_a_square_and_several_shapes(folder: Path) -> None:
         (
             "resize = [1333, 800]",
             "resize = [1333, 800]\nsize = 800",
-            "input.size: it stands beside 'shapes'",
+            "input.size: 'size' and 'shapes' exclude each other",
         ),
         ("resize = [1333, 800]", "", "input.resize: missing"),
         ("shapes = [[800, 1344], [1344, 800]]", "size = 800", "input.resize: it belongs to"),
         ("shapes = [[800, 1344], [1344, 800]]", "", "input.size: missing; or give 'shapes'"),
         ("[1333, 800]", "[800, 1333]", "input.resize: the long edge comes first"),
         ("[1333, 800]", "[1333]", "input.resize"),
-        ("[[800, 1344], [1344, 800]]", "[]", "input.shapes: there is none"),
-        ("[1344, 800]]", "[800, 1344]]", "input.shapes: a shape is there twice"),
+        ("[[800, 1344], [1344, 800]]", "[]", "input.shapes: empty; give"),
+        ("[1344, 800]]", "[800, 1344]]", "input.shapes: a shape is listed twice"),
         ("[1344, 800]]", "[1333, 800]]", "input.shapes: [1333, 800]: rows and columns must be"),
         ("[1344, 800]]", "[1344]]", "input.shapes[1]"),
         (
@@ -159,10 +159,10 @@ def test_a_square_and_several_shapes(folder: Path) -> None:
         ),
     ],
 )
-def test_a_fault_in_shapes(folder: Path, old: str, new: str, expected: str) -> None:
+def test_errors_in_shapes(folder: Path, old: str, new: str, expected: str) -> None:
     assert old in SHAPES
-    found = faults(folder, SHAPES.replace(old, new))
-    assert any(fault.startswith(expected) for fault in found), found
+    found = errors(folder, SHAPES.replace(old, new))
+    assert any(error.startswith(expected) for error in found), found
 
 
 def test_right_digest_is_accepted(folder: Path) -> None:
@@ -171,7 +171,7 @@ def test_right_digest_is_accepted(folder: Path) -> None:
 
 
 def test_a_card_without_a_source(folder: Path) -> None:
-    found = faults(folder, GOOD.split("[graph]")[0])
+    found = errors(folder, GOOD.split("[graph]")[0])
     assert found == ["the file: the card needs a [graph] or a [checkpoint]"]
 
 

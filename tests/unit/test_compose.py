@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cascadeport import backends
 from cascadeport.backends.ascend import host as ascend
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.config import compose, targets
+from cascadeport.containers import declaration
 
 FILES = ["cpu.yaml", "t4.yaml", "ascend310.yaml", "ascend310p.yaml"]
 
@@ -37,7 +39,7 @@ def test_every_service_is_confined(file: str) -> None:
 
 
 def test_every_target_has_its_declaration() -> None:
-    for target in targets.load(REPOSITORY / "targets.toml").values():
+    for target in targets.load(REPOSITORY / "targets.toml", backends.row).values():
         assert "infer" in compose.load(REPOSITORY / "compose" / target.compose, {})
         folder = REPOSITORY / "images" / target.image
         assert folder.is_dir()
@@ -53,7 +55,7 @@ def test_the_310_has_four_chips_and_the_310p_one() -> None:
 
 
 def test_the_t4_s_gpu_is_reserved() -> None:
-    arguments = compose.create_arguments(
+    arguments = declaration.create_arguments(
         compose.load(REPOSITORY / "compose/t4.yaml", {"GPU": "1"})["infer"]
     )
     (request,) = arguments["device_requests"]
@@ -67,10 +69,10 @@ def test_the_host_s_group_comes_in() -> None:
     assert services["infer"].group_add == ["1234"]
 
 
-def test_chips_and_release_are_one_truth() -> None:
-    for folder in ("ascend310", "ascend310p"):
-        chip = (REPOSITORY / "images" / folder / "chip").read_text()
-        assert f"CANN_VERSION={ascend.cann().version}\n" in chip
+@pytest.mark.parametrize("folder", ["ascend310", "ascend310p"])
+def test_images_are_built_for_the_one_release_of_cann(folder: str) -> None:
+    dockerfile = (REPOSITORY / "images" / folder / "Dockerfile").read_text()
+    assert f"ARG CANN_VERSION={ascend.cann().version}\n" in dockerfile
 
 
 def test_variables_as_compose_reads_them(tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ services:
     healthcheck: {disable: true}
 """
     service = load(text, tmp_path)["a"]
-    assert compose.create_arguments(service) == {
+    assert declaration.create_arguments(service) == {
         "user": "5:6",
         "read_only": True,
         "tmpfs": {"/tmp": "size=1m,mode=1777", "/run": ""},

@@ -1,4 +1,4 @@
-"""Data sets in COCO layout: what is loaded, and how every fault is told."""
+"""Data sets in COCO layout: what is loaded, and how its errors are reported."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def build(root: Path, content: Document | bytes) -> Path:
     return root
 
 
-def faults(root: Path, content: Document | bytes, **options: Any) -> list[str]:
+def errors(root: Path, content: Document | bytes, **options: Any) -> list[str]:
     with pytest.raises(CascadeportError) as caught:
         datasets.load(build(root, content), **options)
     return caught.value.details
@@ -95,7 +95,7 @@ def test_other_names(tmp_path: Path) -> None:
 # The digest.
 
 
-def test_the_digest_does_not_depend_on_the_place(tmp_path: Path) -> None:
+def test_the_digest_does_not_depend_on_the_path(tmp_path: Path) -> None:
     one = datasets.load(build(tmp_path / "one", document()))
     two = datasets.load(build(tmp_path / "two", document()))
     assert one.digest == two.digest
@@ -153,14 +153,14 @@ def test_a_limit_below_one(tmp_path: Path, limit: int) -> None:
 @pytest.mark.parametrize(
     ("content", "what", "where"),
     [
-        (b'{"images": [\n  1,]', "is no JSON", "line 2, column 5"),
-        (json.dumps(document()).encode()[:-40], "is no JSON", "line 1, column"),
+        (b'{"images": [\n  1,]', "is not valid JSON", "line 2, column 5"),
+        (json.dumps(document()).encode()[:-40], "is not valid JSON", "line 1, column"),
         (b"", "is empty", "line 1"),
         (b'{\n"a": "\xff"}', "is not UTF-8", "line 2, byte 8"),
         (b"[" * 100_000, "cannot be read", ""),
         (b"1" * 5000, "cannot be read", ""),
         (b"[{}]", "is a list", ""),
-        (b"3", "no JSON object", ""),
+        (b"3", "not a JSON object", ""),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, what: str, where: str) -> None:
@@ -172,8 +172,8 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, what: str, wh
 
 @pytest.mark.parametrize("key", ["images", "annotations", "categories"])
 def test_missing_keys(tmp_path: Path, key: str) -> None:
-    assert faults(tmp_path, changed(lambda it: it.pop(key))) == [f"{key}: missing"]
-    assert faults(tmp_path, changed(lambda it: it.update({key: {}}))) == [
+    assert errors(tmp_path, changed(lambda it: it.pop(key))) == [f"{key}: missing"]
+    assert errors(tmp_path, changed(lambda it: it.update({key: {}}))) == [
         f"{key}: must be a list, it is an object"
     ]
 
@@ -181,7 +181,7 @@ def test_missing_keys(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize("key", ["images", "categories"])
 def test_empty_lists(tmp_path: Path, key: str) -> None:
     empty = changed(lambda it: it.update({key: [], "annotations": []}))
-    assert faults(tmp_path, empty) == [f"{key}: the list is empty"]
+    assert errors(tmp_path, empty) == [f"{key}: the list is empty"]
 
 
 def test_no_annotation_at_all_is_a_warning(tmp_path: Path) -> None:
@@ -189,11 +189,11 @@ def test_no_annotation_at_all_is_a_warning(tmp_path: Path) -> None:
     assert "not a single annotation" in found.warnings[0]
 
 
-# Faults of single records, each with its place.
+# Faults of single records, each with its location.
 
 BOX = "annotations[1] (id 4): "
 PICTURE = "images[1] (id 2): "
-FAULTS: list[tuple[str, Callable[[Document], object], str]] = [
+ERRORS: list[tuple[str, Callable[[Document], object], str]] = [
     ("image", lambda it: it["images"].append(3), "images[3]: must be an object, it is a number"),
     ("image id", lambda it: it["images"].append({"width": 1}), "images[3]: has no id"),
     (
@@ -204,33 +204,33 @@ FAULTS: list[tuple[str, Callable[[Document], object], str]] = [
     (
         "image id of text",
         lambda it: it["images"].append({"id": "9"}),
-        "images[3]: id must be a whole number of 64 bits, it is '9'",
+        "images[3]: id must be a 64-bit integer, it is '9'",
     ),
     (
         "image id of a truth value",
         lambda it: it["images"].append({"id": True}),
-        "images[3]: id must be a whole number of 64 bits, it is True",
+        "images[3]: id must be a 64-bit integer, it is True",
     ),
     (
         "image id too big",
         lambda it: it["images"].append({"id": 2**63}),
-        f"images[3]: id must be a whole number of 64 bits, it is {2**63}",
+        f"images[3]: id must be a 64-bit integer, it is {2**63}",
     ),
     ("width", lambda it: it["images"][1].pop("width"), PICTURE + "width is missing"),
     (
         "height 0",
         lambda it: it["images"][1].update(height=0),
-        PICTURE + "height must be 1 or more, it is 0",
+        PICTURE + "height must be 1 to 2147483647, it is 0",
     ),
     (
         "height -1",
         lambda it: it["images"][1].update(height=-1),
-        PICTURE + "height must be 1 or more, it is -1",
+        PICTURE + "height must be 1 to 2147483647, it is -1",
     ),
     (
         "width of a fraction",
         lambda it: it["images"][1].update(width=10.5),
-        PICTURE + "width must be 1 or more, it is 10.5",
+        PICTURE + "width must be 1 to 2147483647, it is 10.5",
     ),
     ("file", lambda it: it["images"][1].pop("file_name"), PICTURE + "file_name is missing"),
     (
@@ -283,7 +283,7 @@ FAULTS: list[tuple[str, Callable[[Document], object], str]] = [
     (
         "picture of text",
         lambda it: it["annotations"][1].update(image_id="9"),
-        BOX + "image_id must be a whole number, it is '9'",
+        BOX + "image_id must be an integer, it is '9'",
     ),
     (
         "unknown category",
@@ -293,7 +293,7 @@ FAULTS: list[tuple[str, Callable[[Document], object], str]] = [
     (
         "no category",
         lambda it: it["annotations"][1].pop("category_id"),
-        BOX + "category_id must be a whole number, it is None",
+        BOX + "category_id must be an integer, it is None",
     ),
     ("no box", lambda it: it["annotations"][1].pop("bbox"), BOX + "bbox is missing"),
     (
@@ -345,12 +345,12 @@ FAULTS: list[tuple[str, Callable[[Document], object], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("change", "told"), [row[1:] for row in FAULTS], ids=[r[0] for r in FAULTS]
+    ("change", "expected"), [row[1:] for row in ERRORS], ids=[r[0] for r in ERRORS]
 )
-def test_faults_have_their_place(
-    tmp_path: Path, change: Callable[[Document], object], told: str
+def test_errors_have_their_location(
+    tmp_path: Path, change: Callable[[Document], object], expected: str
 ) -> None:
-    assert faults(tmp_path, changed(change)) == [told]
+    assert errors(tmp_path, changed(change)) == [expected]
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
@@ -359,26 +359,26 @@ def test_numbers_that_json_does_not_have(tmp_path: Path, number: str) -> None:
     value = number.replace("1e999", "Infinity").lower().replace("infinity", "inf")
     text = json.dumps(document())
     box = text.replace("3.5", number).encode()
-    assert faults(tmp_path, box) == [
+    assert errors(tmp_path, box) == [
         f"annotations[0] (id 1): bbox must hold finite numbers, it is [1, 2, {value}, 4]"
     ]
     area = text.replace('"area": 9', f'"area": {number}').encode()
-    assert faults(tmp_path, area) == [
+    assert errors(tmp_path, area) == [
         f"annotations[0] (id 1): area must be 0 or more, it is {value}"
     ]
     crowd = text.replace('"iscrowd": 0', f'"iscrowd": {number}').encode()
-    assert faults(tmp_path, crowd) == [
+    assert errors(tmp_path, crowd) == [
         f"annotations[0] (id 1): iscrowd must be 0 or 1, it is {value}"
     ]
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     def change(it: Document) -> None:
         it["images"][0]["width"] = 0
         it["categories"][0]["name"] = ""
         it["annotations"][0].update(bbox=[1], area=-1, image_id=77)
 
-    assert [fault.split(":")[0] for fault in faults(tmp_path, changed(change))] == [
+    assert [error.split(":")[0] for error in errors(tmp_path, changed(change))] == [
         "images[0] (id 9)",
         "categories[0] (id 3)",
         "annotations[0] (id 1)",
@@ -387,11 +387,11 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_many_faults_are_counted(tmp_path: Path) -> None:
+def test_many_errors_are_counted(tmp_path: Path) -> None:
     def change(it: Document) -> None:
         it["annotations"] = [{"id": number} | NO_BOX for number in range(1, 31)]
 
-    found = faults(tmp_path, changed(change))
+    found = errors(tmp_path, changed(change))
     assert len(found) == 21
     assert found[-1] == "... and 10 more"
 
@@ -420,7 +420,7 @@ def test_boxes_that_end_outside_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("box", [[30, 0, 0.5, 5], [0, 10, 5, 0.5], [-5, 0, 5, 5], [0, -5, 5, 5]])
-def test_boxes_that_touch_their_picture_are_no_fault(tmp_path: Path, box: list[float]) -> None:
+def test_boxes_that_touch_their_picture_are_no_error(tmp_path: Path, box: list[float]) -> None:
     datasets.load(build(tmp_path, changed(lambda it: it["annotations"][1].update(bbox=box))))
 
 
@@ -466,7 +466,7 @@ def test_what_is_left_out_is_filled_in_for_evaluators(tmp_path: Path) -> None:
     assert json.loads(found.annotations_path.read_bytes()) == changed(change)
 
 
-def test_a_whole_file_is_given_to_evaluators_as_it_is(tmp_path: Path) -> None:
+def test_a_complete_file_is_given_to_evaluators_as_it_is(tmp_path: Path) -> None:
     found = datasets.load(build(tmp_path, document()))
     assert datasets.for_evaluation(found, tmp_path) == found.annotations_path
 
@@ -487,7 +487,7 @@ def test_missing_pictures_are_listed(tmp_path: Path) -> None:
     (root / "val2017" / "c.jpg").write_bytes(b"")
     (root / "val2017" / "sub" / "b ä.png").unlink()
     (root / "val2017" / "sub" / "b ä.png").mkdir()
-    with pytest.raises(CascadeportError, match="3 faults") as caught:
+    with pytest.raises(CascadeportError, match="3 errors") as caught:
         datasets.load(root)
     assert sorted(caught.value.details) == [
         "picture 2: 'a.jpg' is missing",

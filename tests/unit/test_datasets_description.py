@@ -20,7 +20,7 @@ source = "example/example, README.md"
 COCO = 'kind = "coco"\ntitle = "t"\n'
 
 
-def faults(path: Path, text: str) -> list[str]:
+def errors(path: Path, text: str) -> list[str]:
     path.write_text(text)
     with pytest.raises(CascadeportError) as caught:
         datasets.describe(path)
@@ -40,9 +40,9 @@ def test_ours_can_be_read(repository: Path) -> None:
         fetch.Source(archive.file, archive.urls, archive.sha256, archive.size_bytes)
 
 
-def test_every_fault_is_told(tmp_path: Path) -> None:
+def test_every_error_is_told(tmp_path: Path) -> None:
     text = COCO + 'annotation = "x"\npictures = "../x"\n' + ARCHIVE.replace("= 3", "= 0")
-    assert faults(tmp_path / "d.toml", text) == [
+    assert errors(tmp_path / "d.toml", text) == [
         "pictures: must be a path below the data set's folder (it is '../x')",
         "archives[0].size_bytes: input should be greater than 0 (it is 0)",
         "annotation: unknown key; perhaps you meant 'annotations'",
@@ -50,7 +50,7 @@ def test_every_fault_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
         ('title = "t"', "kind: missing"),
         ('kind = "scene"', "kind: perhaps you meant 'scenes'"),
@@ -62,9 +62,9 @@ def test_every_fault_is_told(tmp_path: Path) -> None:
         ('kind = "scenes"\ntitle = "t"\ncount = 0\nseed = 1', "count: "),
     ],
 )
-def test_faults(tmp_path: Path, text: str, fault: str) -> None:
-    (found,) = faults(tmp_path / "d.toml", text)
-    assert found.startswith(fault)
+def test_errors(tmp_path: Path, text: str, error: str) -> None:
+    (found,) = errors(tmp_path / "d.toml", text)
+    assert found.startswith(error)
 
 
 def test_a_right_one_is_taken(tmp_path: Path) -> None:
@@ -77,16 +77,17 @@ def test_a_right_one_is_taken(tmp_path: Path) -> None:
     )
 
 
-def test_a_model_that_is_asked_for_brings_its_own_data() -> None:
+def test_a_model_that_is_asked_for_has_its_own_data() -> None:
     """`SIMULATE=1 MODEL=demo make all TARGET=310P3` is not the demo on COCO."""
+    from cascadeport import backends
     from cascadeport.config import targets
     from cascadeport.config.options import Options
     from cascadeport.pipeline.stages import data
 
-    known = targets.load(Options().targets)
+    known = targets.load(Options().targets, backends.row)
 
     def wanted(target: str, **options: str) -> str:
-        return data.wanted(Options(target=target, **options), known[target])
+        return data.requested(Options(target=target, **options), known[target])
 
     assert wanted("310P3") == wanted("T4") == "coco"
     assert wanted("cpu") == wanted("310P3", model="demo") == "demo"

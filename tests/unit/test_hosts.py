@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.config import hosts
+from cascadeport.containers import connection
 
 
 def load(folder: Path, text: str) -> dict[str, hosts.Host]:
@@ -42,10 +43,10 @@ def test_docker_s_own_tls_settings_are_obeyed() -> None:
     }
     host = hosts.find("T4", {}, environ)
     assert host.tls == "/certificates"
-    assert "--tlscert=/certificates/cert.pem" in hosts.command_line(host)
+    assert "--tlscert=/certificates/cert.pem" in connection.command_line(host)
 
 
-def test_faults_are_named(tmp_path: Path) -> None:
+def test_errors_are_named(tmp_path: Path) -> None:
     with pytest.raises(CascadeportError) as caught:
         load(tmp_path, '[310P3]\nhots = "x"\n[T4]\nhost = "http://gpu"\n')
     text = " ".join(caught.value.details)
@@ -55,17 +56,17 @@ def test_faults_are_named(tmp_path: Path) -> None:
 
 def test_tcp_without_tls_must_be_asked_for() -> None:
     with pytest.raises(CascadeportError, match="needs TLS") as caught:
-        hosts.connect(hosts.Host(host="tcp://127.0.0.1:1"))
+        connection.connect(hosts.Host(host="tcp://127.0.0.1:1"))
     assert "insecure = true" in caught.value.next
 
 
 def test_missing_certificates_are_named(tmp_path: Path) -> None:
     with pytest.raises(CascadeportError, match="certificate of the host is missing") as caught:
-        hosts.connect(hosts.Host(host="tcp://127.0.0.1:1", tls=str(tmp_path)))
+        connection.connect(hosts.Host(host="tcp://127.0.0.1:1", tls=str(tmp_path)))
     assert "ca.pem" in caught.value.where
 
 
 def test_a_host_that_does_not_answer(tmp_path: Path) -> None:
     with pytest.raises(CascadeportError, match="cannot be reached") as caught:
-        hosts.connect(hosts.Host(host="tcp://127.0.0.1:1", insecure=True))
+        connection.connect(hosts.Host(host="tcp://127.0.0.1:1", insecure=True))
     assert "port is open" in caught.value.next

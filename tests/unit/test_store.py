@@ -1,4 +1,4 @@
-"""Stage folders: whole or absent, skipped only while their digests stand, one run at a time."""
+"""Stage folders: written atomically, skipped while their digests hold, locked for one run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
+from cascadeport.base import files
 from cascadeport.base.errors import CascadeportError
 from cascadeport.core import store
 
@@ -20,12 +21,12 @@ def make(folder: Path, key: str = "k", content: str = "product") -> None:
         (temporary / "product.txt").write_text(content)
 
 
-def test_written_whole_and_then_current(tmp_path: Path) -> None:
+def test_written_atomically_and_then_up_to_date(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "stage"
-    assert store.standing(folder, "k").reason == "not done yet"
+    assert store.freshness(folder, "k").reason == "not done yet"
     make(folder)
-    assert store.standing(folder, "k").current
-    assert not store.standing(folder, "other").current
+    assert store.freshness(folder, "k").is_up_to_date
+    assert not store.freshness(folder, "other").is_up_to_date
     assert [path.name for path in folder.parent.iterdir()] == ["stage"]
 
 
@@ -33,19 +34,19 @@ def test_a_failure_leaves_the_finished_product(tmp_path: Path) -> None:
     folder = tmp_path / "stage"
     make(folder, content="finished")
     with pytest.raises(RuntimeError), store.writing(folder, "new", {}) as temporary:
-        (temporary / "product.txt").write_text("half")
+        (temporary / "product.txt").write_text("partial")
         raise RuntimeError
     assert (folder / "product.txt").read_text() == "finished"
-    assert store.standing(folder, "k").current
+    assert store.freshness(folder, "k").is_up_to_date
     assert [path.name for path in tmp_path.iterdir()] == ["stage"]
 
 
 def test_a_failed_stage_is_kept_when_asked(tmp_path: Path) -> None:
     folder = tmp_path / "stage"
     with pytest.raises(RuntimeError), store.writing(folder, "k", {}, keep_failed=True) as temporary:
-        (temporary / "half.txt").write_text("half")
+        (temporary / "partial.txt").write_text("partial")
         raise RuntimeError
-    assert (tmp_path / "stage.failed" / "half.txt").read_text() == "half"
+    assert (tmp_path / "stage.failed" / "partial.txt").read_text() == "partial"
     assert not folder.exists()
 
 
@@ -64,17 +65,17 @@ def test_damage_is_noticed(tmp_path: Path, damage, reason: str) -> None:  # type
     folder = tmp_path / "stage"
     make(folder)
     damage(folder)
-    assert store.standing(folder, "k") == store.Standing(False, reason)
+    assert store.freshness(folder, "k") == store.Freshness(False, reason)
     make(folder)
-    assert store.standing(folder, "k").current
+    assert store.freshness(folder, "k").is_up_to_date
 
 
-def test_a_folder_of_an_older_version_is_made_anew(tmp_path: Path) -> None:
+def test_a_folder_of_another_version_is_made_anew(tmp_path: Path) -> None:
     folder = tmp_path / "stage"
     make(folder)
     record = json.loads((folder / "stage.json").read_text())
     (folder / "stage.json").write_text(json.dumps({**record, "format": 0}))
-    assert "another version" in store.standing(folder, "k").reason
+    assert "another version" in store.freshness(folder, "k").reason
 
 
 def _hold(folder: Path, held: Event, release: Event) -> None:
@@ -116,19 +117,19 @@ def test_a_killed_run_leaves_no_lock_and_its_leftovers_go(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
-def test_what_the_disk_refuses_is_a_sentence(tmp_path: Path, number: int) -> None:
+def test_disk_errors_become_sentences(tmp_path: Path, number: int) -> None:
     folder = tmp_path / "stage"
     make(folder)
     with pytest.raises(CascadeportError) as caught, store.writing(folder, "new", {}):
         raise OSError(number, os.strerror(number), "/somewhere/file")
     assert caught.value.where == "/somewhere/file"
     assert "Finished stages are kept" in caught.value.next
-    assert store.standing(folder, "k").current
+    assert store.freshness(folder, "k").is_up_to_date
 
 
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_file_is_replaced_atomically(tmp_path: Path) -> None:
     path = tmp_path / "table.json"
-    store.write_text(path, "one")
-    store.write_text(path, "two")
+    files.write_text(path, "one")
+    files.write_text(path, "two")
     assert path.read_text() == "two"
     assert [entry.name for entry in tmp_path.iterdir()] == ["table.json"]

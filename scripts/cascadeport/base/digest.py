@@ -22,7 +22,8 @@ def of_file(path: Path) -> str:
 def of_value(value: Any) -> str:
     """The sha256 of a JSON value in canonical form, so that equal values have equal digests."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    # File names that are no UTF-8 have lone surrogates in them, which plain UTF-8 cannot say.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def of_sources(folder: Path, pattern: str = "**/*.py") -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 
+from cascadeport.base.text import shown
+
 
 class ExitCode(IntEnum):
     """Every code that a command ends with. docs/command-line.md is generated from these."""
@@ -51,12 +53,13 @@ class CascadeportError(Exception):
         self.details = list(details)
 
     def __str__(self) -> str:
-        lines = [self.what]
+        """All of it on lines of its own, safe for a terminal and without credentials."""
+        lines = [shown(self.what)]
         if self.where:
-            lines.append(f"  where: {self.where}")
-        lines.extend(f"  - {detail}" for detail in self.details)
+            lines.append(f"  where: {shown(self.where)}")
+        lines.extend(f"  - {shown(detail)}" for detail in self.details)
         if self.next:
-            lines.append(f"  next:  {self.next}")
+            lines.append(f"  next:  {shown(self.next)}")
         return "\n".join(lines)
 
 

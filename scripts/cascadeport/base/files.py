@@ -15,7 +15,8 @@ from cascadeport.base.errors import CascadeportError
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file atomically: into a temporary file beside it, which is then renamed."""
-    write_bytes(path, text.encode("utf-8"))
+    # A file name that is no UTF-8 has lone surrogates in it; as escapes JSON can say them too.
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -41,13 +42,20 @@ def write_json(path: Path, value: Any, indent: int = 1) -> None:
 _DISK_ERRORS = {
     errno.ENOSPC: ("There is no space left.", "Free some space, then run the same command again."),
     errno.EDQUOT: ("The disk quota is used up.", "Free some space, then run again."),
-    errno.EROFS: ("The file system is read-only.", "Give another folder with RESULTS= or BUILD=."),
+    errno.EROFS: (
+        "The file system is read-only.",
+        "Give another folder with --results or --build.",
+    ),
     errno.EACCES: (
         "Writing is not permitted.",
-        "Make the folder writable, or give another one with RESULTS= or BUILD=.",
+        "Make the folder writable, or give another one with --results or --build.",
     ),
-    errno.ENOTDIR: ("A file stands where a folder ought to be.", "Move it away."),
-    errno.EEXIST: ("A file stands where a folder ought to be.", "Move it away."),
+    errno.ENOTDIR: ("A file is in the way of a folder.", "Move it away."),
+    errno.EEXIST: ("A file is in the way of a folder.", "Move it away."),
+    errno.EISDIR: ("A folder is in the way of a file.", "Move it away."),
+    errno.ENAMETOOLONG: ("A file name is too long for this file system.", "Use shorter names."),
+    errno.ELOOP: ("A symbolic link leads to itself.", "Remove it."),
+    errno.EIO: ("The disk reports an input/output error.", "See the kernel's log (dmesg)."),
     errno.EPERM: ("Writing is not permitted.", "Make the folder writable, or give another one."),
 }
 

@@ -21,6 +21,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from cascadeport.base.text import shown
+
 _LINE_EVERY_S = 5.0
 
 
@@ -55,7 +57,7 @@ class Reporter:
 
     def line(self, mark: str, text: str, style: str = "") -> None:
         """Writes one line: a mark of at most eight letters, and a text."""
-        self._console.print(Text(f"{self._prefix}{mark:<8} {text}", style=style))
+        self._console.print(Text(shown(f"{self._prefix}{mark:<8} {text}"), style=style))
 
     def note(self, text: str) -> None:
         """Writes something worth knowing that stops nothing."""
@@ -71,7 +73,7 @@ class Reporter:
             yield
             return
         columns = (
-            TextColumn("{task.description:>12}"),
+            TextColumn("{task.description:>12}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
@@ -90,6 +92,7 @@ class Reporter:
             done: How many of `total` are finished.
             phase: What is counted; each phase has a bar of its own.
         """
+        phase = shown(phase)
         if self._progress is not None:
             if phase not in self._tasks:
                 self._tasks[phase] = self._progress.add_task(phase, total=total)
@@ -110,8 +113,10 @@ class Reporter:
         self.line("", text)
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """Passes on an event of the bundle."""
-        if event["event"] == "progress":
-            self.update(event["done"], event["total"], event.get("phase", "pictures"))
-        elif event["event"] == "note":
-            self.note(str(event["text"]))
+        """Passes on an event of the bundle; what is none of its events is left out."""
+        if event.get("event") == "progress":
+            done, total = event.get("done"), event.get("total")
+            if isinstance(done, int) and isinstance(total, int):
+                self.update(done, total, str(event.get("phase", "pictures")))
+        elif event.get("event") == "note":
+            self.note(str(event.get("text", "")))

@@ -17,6 +17,6 @@ def fetch(options: Options, reporter: Reporter) -> ExitCode:
     for name in wheels.folders(target.image):
         folder = wheels.FOLDER / name
         with reporter.stage(f"fetch the wheels of images/{name}"):
-            wheels.fetch(name, folder)
+            wheels.download(name, folder)
         print(f"{folder}: {len(list(folder.glob('*.whl')))} wheels")
     return ExitCode.OK

@@ -6,19 +6,42 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
+from cascadeport.base.reading import user_path
 from cascadeport.base.suggest import suggest
+from cascadeport.base.text import printable
 from cascadeport.config.schema import Strict, as_tuple, counted, read_toml, validate
 
 
 def _as_float(value: Any) -> Any:
     # TOML tells 58 from 58.0; for a mean or a threshold that difference is no error.
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError("must be a number that a float can hold") from None
 
 
+def _one_line(value: str) -> str:
+    if printable(value) != value:
+        raise ValueError("must not have control characters in it")
+    return value
+
+
+Line = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
+"""A text that tables show."""
+Id = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Number = Annotated[float, BeforeValidator(_as_float)]
 Triple = Annotated[tuple[Number, Number, Number], BeforeValidator(as_tuple)]
 Edge = Annotated[int, Field(gt=0, le=8192)]
@@ -33,8 +56,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class Class(Strict):
     """A class of the network: its name and the category id that the data set gives it."""
 
-    name: str = Field(min_length=1)
-    category_id: int
+    name: Line
+    category_id: Id
 
 
 class Input(Strict):
@@ -81,9 +104,9 @@ class Input(Strict):
         if value is None:
             return None
         if not value:
-            raise ValueError("there is none; [rows, columns] of each is wanted")
+            raise ValueError("empty; give [rows, columns] of each shape")
         if len(set(value)) != len(value):
-            raise ValueError("a shape is there twice")
+            raise ValueError("a shape is listed twice")
         wrong = [list(shape) for shape in value if any(edge % MULTIPLE for edge in shape)]
         if wrong:
             raise ValueError(f"{wrong[0]}: rows and columns must be multiples of {MULTIPLE}")
@@ -116,7 +139,7 @@ class Input(Strict):
         if value is None and info.data.get("shapes", ()) is None:
             raise ValueError("missing; or give 'shapes' and 'resize'")
         if value is not None and info.data.get("shapes"):
-            raise ValueError("it stands beside 'shapes'; one of the two says what the input is")
+            raise ValueError("'size' and 'shapes' exclude each other; give one of them")
         return value
 
     @field_validator("mean", "std")
@@ -183,7 +206,7 @@ class Checkpoint(Strict):
     sha256: Sha256 | None = None
     sha256_prefix: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
     config: str | None = None
-    size_bytes: int | None = None
+    size_bytes: int | None = Field(default=None, gt=0, lt=2**63)
 
     @model_validator(mode="after")
     def _found_somewhere(self) -> Checkpoint:
@@ -200,7 +223,7 @@ class Reference(Strict):
 
 
 class _Card(Strict):
-    title: str
+    title: Line
     input: Input
     output: Output = Output()
     classes: Annotated[tuple[Class, ...], BeforeValidator(as_tuple)]
@@ -252,8 +275,12 @@ class Card(_Card):
     seed: int | None = None
 
     def file(self, path: str) -> Path:
-        """The absolute path of a file that the card names."""
-        return (self.folder / path).resolve()
+        """The absolute path of a file that the card names.
+
+        Raises:
+            CascadeportError: There can be no such path.
+        """
+        return _resolved(self.folder, path, self.name)
 
     def to_be_exported(self) -> Card:
         """The card without its graph, so that the graph comes from the checkpoint.
@@ -265,8 +292,8 @@ class Card(_Card):
             raise CascadeportError(
                 f"The card '{self.name}' does not say how its checkpoint is exported.",
                 where="checkpoint.config",
-                next="Name a configuration in images/export/configs/ there, or leave CHECKPOINT= "
-                "and RANDOM_WEIGHTS= out.",
+                next="Name a configuration in images/export/configs/ there, or leave "
+                "--checkpoint and --random-weights out.",
             )
         return self.model_copy(update={"graph": None})
 
@@ -307,6 +334,18 @@ class Card(_Card):
         return self.checkpoint.sha256_prefix or digest.of_value(list(self.checkpoint.urls))
 
 
+def _resolved(folder: Path, path: str, card: str) -> Path:
+    try:
+        return (folder / path).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        # A zero byte, or symbolic links that lead to each other.
+        raise CascadeportError(
+            f"The card '{card}' names a file that there cannot be: {error}.",
+            where=path,
+            next="Correct the path in the card.",
+        ) from error
+
+
 def find(model: str, models: Path) -> Path:
     """The card's path of a model given as a name in `models` or as a path to a card.
 
@@ -314,11 +353,11 @@ def find(model: str, models: Path) -> Path:
         CascadeportError: There is no such card; with the nearest name.
     """
     if model.endswith(".toml") or "/" in model:
-        path = Path(model).expanduser()
+        path = user_path(model, "model card")
         if path.is_dir():
             raise CascadeportError(
-                "MODEL is a folder, not a model card.",
-                where=str(path),
+                "This is a folder, not a model card.",
+                where=f"--model {path}",
                 next="Give the path of the card's .toml file.",
             )
         return path
@@ -341,9 +380,10 @@ def load(path: Path) -> Card:
     """
     values = read_toml(path, "model card")
     folder = path.resolve().parent
+    _check_line(path.stem, path)
     if isinstance(values.get("classes"), str):
         # Many detectors share one list of classes: a card may point to a file that holds it.
-        shared = folder / values["classes"]
+        shared = _resolved(folder, values["classes"], path.stem)
         values["classes"] = read_toml(shared, "list of classes").get("classes", [])
     for key in ("name", "folder"):
         if key in values:
@@ -361,6 +401,15 @@ def load(path: Path) -> Card:
     )
     _check_files(result, path)
     return result
+
+
+def _check_line(name: str, path: Path) -> None:
+    if printable(name) != name:
+        raise CascadeportError(
+            "The card's file name has control characters in it.",
+            where=str(path),
+            next="Rename the file: its name is the model's name in folders and tables.",
+        )
 
 
 def _check_files(card: Card, path: Path) -> None:

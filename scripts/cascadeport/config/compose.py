@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from cascadeport.base.errors import CascadeportError
-from cascadeport.config.schema import Strict, validate
+from cascadeport.base.reading import read_bytes, user_path
+from cascadeport.base.suggest import suggest
+from cascadeport.base.text import printable
+from cascadeport.config.schema import LIMIT, Strict, validate
 
 
 class Build(Strict):
@@ -61,6 +64,8 @@ class Healthcheck(Strict):
 
 
 def _as_text(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
     return {
         key: str(item) if isinstance(item, (int, float)) and not isinstance(item, bool) else item
         for key, item in value.items()
@@ -95,6 +100,25 @@ class Service(Strict):
     healthcheck: Healthcheck = Healthcheck()
     deploy: Deploy = Deploy()
 
+    @field_validator("user")
+    @classmethod
+    def _not_root(cls, value: str | None) -> str | None:
+        name = (value or "").split(":")[0].strip()
+        if name == "root" or re.fullmatch(r"[+-]?0+", name):
+            raise ValueError(
+                "containers never run as root; give CASCADEPORT_USER the uid:gid of a user"
+            )
+        return value
+
+    @field_validator("volumes")
+    @classmethod
+    def _binds(cls, value: list[str]) -> list[str]:
+        for volume in value:
+            parts = volume.split(":")
+            if len(parts) not in (2, 3) or not all(parts) or parts[2:] not in ([], ["ro"], ["rw"]):
+                raise ValueError(f"'{volume}' is not source:target, source:target:ro or :rw")
+        return value
+
 
 class _File(Strict):
     services: dict[str, Service]
@@ -108,8 +132,9 @@ def load(path: Path, variables: Mapping[str, str]) -> dict[str, Service]:
         variables: What `${NAME}` stands for.
 
     Raises:
-        CascadeportError: The file is missing, no YAML, asks for a variable that is not set, or has
-            keys that are not known here.
+        CascadeportError: The file is missing, not YAML, asks for a variable that is not set, has
+            keys that are not known here, or would run as root; or a variable is no plain path
+            where the file asks for one.
     """
     services = {}
     for name, service in _read(path).items():
@@ -120,25 +145,42 @@ def load(path: Path, variables: Mapping[str, str]) -> dict[str, Service]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    content = read_bytes(path, "compose file", limit=LIMIT)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CascadeportError("The compose file does not exist.", where=str(path)) from error
-    except yaml.YAMLError as error:
+        values = yaml.safe_load(content.decode("utf-8"))
+    except RecursionError as error:
         raise CascadeportError(
-            f"The compose file is not valid YAML: {' '.join(str(error).split())}.", where=str(path)
+            "The compose file is nested too deeply.", where=str(path), next="Check the file."
         ) from error
-    unknown = set(values or {}) - {"name", "services"}
-    if not isinstance(values, dict) or not isinstance(values.get("services"), dict) or unknown:
+    except (yaml.YAMLError, ValueError) as error:
+        raise CascadeportError(
+            f"The compose file is not valid YAML: {' '.join(str(error).split())}.",
+            where=str(path),
+            next="Fix that line.",
+        ) from error
+    if not isinstance(values, dict):
+        values = {}
+    unknown = ", ".join(sorted(str(key) for key in set(values) - {"name", "services"}))
+    if not isinstance(values.get("services"), dict) or unknown:
         raise CascadeportError(
             "The compose file must have services, and nothing else is known here.",
-            where=f"{path}: {', '.join(sorted(unknown))}" if unknown else str(path),
+            where=f"{path}: {unknown}" if unknown else str(path),
+            next="Declare every service below `services:`.",
         )
+    for name, service in values["services"].items():
+        if not isinstance(name, str) or not isinstance(service, dict):
+            raise CascadeportError(
+                "A service of the compose file is not a mapping.",
+                where=f"{path}: services.{name}",
+                next="Write its keys below its name.",
+            )
     found: dict[str, Any] = values["services"]
     return found
 
 
-def _extended(service: dict[str, Any], path: Path) -> dict[str, Any]:
+def _extended(
+    service: dict[str, Any], path: Path, seen: tuple[tuple[Path, str], ...] = ()
+) -> dict[str, Any]:
     """Puts what a service extends under it, as compose does."""
     own = dict(service)
     extends = own.pop("extends", None)
@@ -146,13 +188,27 @@ def _extended(service: dict[str, Any], path: Path) -> dict[str, Any]:
         return own
     if isinstance(extends, str):
         extends = {"service": extends}
+    base = extends.get("service") if isinstance(extends, dict) else None
+    if not isinstance(base, str) or not isinstance(extends.get("file", ""), str):
+        raise CascadeportError(
+            "`extends` must name a service, and may name a file.",
+            where=str(path),
+            next="For example: extends: {file: ascend.yaml, service: runner}",
+        )
     file = path.parent / extends.get("file", path.name)
     services = _read(file)
-    if extends["service"] not in services:
+    if base not in services:
         raise CascadeportError(
-            f"There is no service {extends['service']} to extend.", where=f"{path}: {file.name}"
+            f"There is no service {base} to extend.",
+            where=f"{path}: {file.name}",
+            next=f"{suggest(base, services)}.",
         )
-    merged: dict[str, Any] = _merge(_extended(services[extends["service"]], file), own)
+    if (file, base) in seen:
+        raise CascadeportError(
+            f"Service {base} extends itself.", where=f"{path}: {file.name}", next="Break the cycle."
+        )
+    below = _extended(services[base], file, (*seen, (file, base)))
+    merged: dict[str, Any] = _merge(below, own)
     return merged
 
 
@@ -174,12 +230,20 @@ def _merge(below: Any, above: Any, key: str = "") -> Any:
 _VARIABLE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)(?:(:?[-?])([^}]*))?\})")
 
 
-def _fill(value: Any, variables: Mapping[str, str], path: Path) -> Any:
-    """Puts variables in place as compose does: `${A}`, `${A:-default}`, `${A:?reason}`, `$$`."""
+def _fill(value: Any, variables: Mapping[str, str], path: Path, key: str = "") -> Any:
+    """Puts variables in place as compose does: `${A}`, `${A:-default}`, `${A:?reason}`, `$$`.
+
+    Args:
+        value: A part of the file.
+        variables: What the names stand for.
+        path: The file, for errors.
+        key: The nearest key above the value. In volumes and devices a variable is a path, and
+            stays one: it cannot add a mount or change the mode of one.
+    """
     if isinstance(value, dict):
-        return {key: _fill(item, variables, path) for key, item in value.items()}
+        return {name: _fill(item, variables, path, str(name)) for name, item in value.items()}
     if isinstance(value, list):
-        return [_fill(item, variables, path) for item in value]
+        return [_fill(item, variables, path, key) for item in value]
     if not isinstance(value, str):
         return value
 
@@ -187,16 +251,38 @@ def _fill(value: Any, variables: Mapping[str, str], path: Path) -> Any:
         dollar, short, name, operator, argument = match.groups()
         if dollar:
             return "$"
-        found = variables.get(short or name)
+        name = short or name
+        found = variables.get(name)
         if found is None or (not found and operator in (":-", ":?")):
             if operator in (":?", "?"):
                 raise CascadeportError(
                     f"{name} is not set: {argument}.", where=str(path), next=f"Set {name}=."
                 )
             return argument or "" if operator else found or ""
+        if key in _PATHS:
+            _check_path(name, found, path)
         return found
 
     return _VARIABLE.sub(put, value)
+
+
+_PATHS = ("volumes", "devices")
+
+
+def _check_path(name: str, value: str, path: Path) -> None:
+    reason = ""
+    if ":" in value:
+        reason = "has a colon in it, which would add a mount or change its mode"
+    elif ".." in Path(value).parts:
+        reason = "must not contain `..`"
+    elif printable(value) != value:
+        reason = "has control characters in it"
+    if reason:
+        raise CascadeportError(
+            f"The variable {name} {reason}.",
+            where=f"{name}={value} in {path.name}",
+            next=f"Set {name} to the absolute path of a file or folder, or unset it.",
+        )
 
 
 def binds(service: Service, folder: Path) -> list[tuple[str, str, str]]:
@@ -205,7 +291,7 @@ def binds(service: Service, folder: Path) -> list[tuple[str, str, str]]:
     for volume in service.volumes:
         source, target, *mode = volume.split(":")
         if source.startswith(("./", "../", "~")):
-            source = str((folder / Path(source).expanduser()).resolve())
+            source = str((folder / user_path(source, "mount")).resolve())
         found.append((source, target, mode[0] if mode else "rw"))
     return found
 

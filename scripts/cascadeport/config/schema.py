@@ -1,4 +1,4 @@
-"""Reads a TOML file into a pydantic model and turns every fault into a line with its place."""
+"""Reads TOML files into pydantic models; every error is a line with its key."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cascadeport.base.errors import CascadeportError
+from cascadeport.base.reading import read_bytes
 from cascadeport.base.suggest import suggest
 
 if sys.version_info >= (3, 11):
@@ -31,6 +32,8 @@ def as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+LIMIT = 4 << 20
+"""The largest TOML or compose file that is read, in bytes: thousands of classes fit."""
 Table = TypeVar("Table", bound=BaseModel)
 
 
@@ -42,28 +45,30 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         what: What it is to the user, for the error: "model card".
 
     Raises:
-        CascadeportError: The file is missing, not text, or no TOML (with line and column).
+        CascadeportError: The file is missing, not a regular file, too large, not text, or not
+            TOML (with line and column).
     """
+    content = read_bytes(path, what, limit=LIMIT)
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = tomllib.loads(content.decode("utf-8"))
         return values
-    except FileNotFoundError as error:
-        raise CascadeportError(
-            f"The {what} does not exist.", where=str(path), next="Check the path or the name."
-        ) from error
-    except OSError as error:
-        raise CascadeportError(
-            f"The {what} cannot be read: {error.strerror}.", where=str(path)
-        ) from error
     except UnicodeDecodeError as error:
         raise CascadeportError(
-            f"The {what} is not UTF-8 text.", where=f"{path}, byte {error.start}"
+            f"The {what} is not UTF-8 text.",
+            where=f"{path}, byte {error.start}",
+            next="Save it as UTF-8.",
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise CascadeportError(
             f"The {what} is not valid TOML: {error}.",
             where=str(path),
             next="Fix that line.",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        # An integer of thousands of digits, or thousands of brackets within each other.
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise CascadeportError(
+            f"The {what} cannot be read: {reason}.", where=str(path), next="Check the file."
         ) from error
 
 

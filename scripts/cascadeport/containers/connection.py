@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cascadeport.base.errors import CascadeportError
-from cascadeport.config.hosts import Host
+from cascadeport.config.hosts import INSECURE, Host
 from cascadeport.containers import refusals
 
 if TYPE_CHECKING:
@@ -66,15 +66,20 @@ def _tls(host: Host) -> TLSConfig | bool:
         if host.insecure:
             return False
         raise CascadeportError(
-            "A tcp:// host needs TLS.",
+            "A tcp:// host needs TLS: whoever reaches its port without TLS is root there.",
             where=host.host,
-            next='Give the folder of ca.pem, cert.pem and key.pem as tls = "…", or say '
-            "insecure = true where nobody else reaches that port.",
+            next='Give the folder of ca.pem, cert.pem and key.pem as tls = "…" in hosts.toml (or '
+            "DOCKER_TLS_VERIFY and DOCKER_CERT_PATH), or use ssh://. Where nobody else reaches "
+            f"that port: insecure = true in hosts.toml, or {INSECURE}=1 beside DOCKER_HOST.",
         )
     files = [folder / name for name in ("ca.pem", "cert.pem", "key.pem")]
     for file in files:
         if not file.is_file():
-            raise CascadeportError("A certificate of the host is missing.", where=str(file))
+            raise CascadeportError(
+                "A certificate of the host is missing.",
+                where=str(file),
+                next="The folder in tls = must hold ca.pem, cert.pem and key.pem.",
+            )
     ca, cert, key = map(str, files)
     return TLSConfig(client_cert=(cert, key), ca_cert=ca, verify=True)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
+from cascadeport.base.text import redacted
 from cascadeport.config.compose import Build
 from cascadeport.containers import bases
 from cascadeport.core.task import Event
@@ -30,6 +31,7 @@ _WHEELS = "WHEELS"
 # Settings of this machine's pip that hold paths, which a build cannot see.
 _OF_THIS_MACHINE = ("PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_CERT")
 _TAIL = 25
+_ASKED_S = 30
 
 
 @dataclass(frozen=True)
@@ -159,12 +161,22 @@ def command() -> tuple[list[str], dict[str, str]]:
 
 def _has_buildkit(path: str) -> bool:
     # Up to 22 BuildKit is inside; from 23 on it is the plugin buildx.
-    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    match = re.search(r"version (\d+)\.", version.stdout)
+    version = _asked(path, "--version")
+    match = re.search(r"version (\d{1,4})\.", version or "")
     if match and int(match.group(1)) < 23:
         return True
-    plugin = subprocess.run([path, "buildx", "version"], capture_output=True, check=False)
-    return plugin.returncode == 0
+    return _asked(path, "buildx", "version") is not None
+
+
+def _asked(*argv: str) -> str | None:
+    """What a command prints; None: it fails, hangs, or cannot be run."""
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, errors="replace", check=False, timeout=_ASKED_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
 
 
 def build(
@@ -201,10 +213,13 @@ def build(
             argv += ["--network", os.environ["BUILD_NETWORK"]]
         if recipe.target:
             argv += ["--target", recipe.target]
-        for key, value in recipe.arguments.items():
-            argv += ["--build-arg", f"{key}={value}"]
+        for key in recipe.arguments:
+            # Without a value the docker command takes it from its environment: an index's address
+            # may hold a password, and every user of a machine sees all command lines.
+            argv += ["--build-arg", key]
         for key, value in labels.items():
             argv += ["--label", f"{key}={value}"]
+        env = {**recipe.arguments, **env}
         code, tail = _run([*argv, str(recipe.context)], env, log, on_event)
         if code != 0:
             raise _explained(recipe, tail, log)
@@ -230,8 +245,8 @@ def _run(
         assert process.stdout is not None
         with log.open("wb") as out:
             for raw in process.stdout:
-                out.write(raw)
-                line = raw.decode("utf-8", "replace").rstrip()
+                line = redacted(raw.decode("utf-8", "replace").rstrip())
+                out.write(f"{line}\n".encode())
                 tail.append(line)
                 step = _STEP.match(line)
                 if step:

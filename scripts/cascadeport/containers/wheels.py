@@ -1,4 +1,4 @@
-"""A wheelhouse: the packages of the images' locks, fetched once, for builds without an index.
+"""A wheelhouse: the packages of the images' locks, downloaded once, for builds without an index.
 
 make wheels TARGET=310P3
 WHEELS=build/wheels make all TARGET=310P3
@@ -65,8 +65,12 @@ def selection(python: str) -> list[str]:
     return found
 
 
-def fetch(image: str, folder: Path) -> None:
-    """Fetches the wheels of an image's locks, checked against their hashes."""
+def download(image: str, folder: Path) -> None:
+    """Downloads the wheels of an image's locks, verified by their hashes.
+
+    Raises:
+        CascadeportError: pip could not download them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for lock in locks(image):
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
@@ -75,7 +79,7 @@ def fetch(image: str, folder: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise CascadeportError(
-                f"The wheels of {lock.relative_to(REPOSITORY)} could not be fetched.",
+                f"The wheels of {lock.relative_to(REPOSITORY)} could not be downloaded.",
                 where=" | ".join(done.stderr.strip().splitlines()[-3:]),
-                next="See whether the package index can be reached from here.",
+                next="Check whether the package index can be reached from here.",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 from dataclasses import dataclass
@@ -75,12 +76,20 @@ class Machine:
             raise CascadeportError(
                 f"{argv[0]} did not answer within {_SECONDS} s.",
                 where=self.name,
-                next="The device hangs; look at the kernel's log, reset or reboot.",
+                next="Perhaps the device hangs: see the kernel's log, reset it or reboot.",
             ) from error
         except FileNotFoundError:
             if self.host.local:
                 return None
-            raise CascadeportError("ssh is not installed.", next="Install it.") from None
+            raise CascadeportError(
+                "ssh is not installed on this machine.", next="Install an OpenSSH client."
+            ) from None
+        except OSError as error:
+            raise CascadeportError(
+                f"{argv[0]} cannot be run: {error.strerror}.",
+                where=self.name,
+                next="Run it by hand and see what it says.",
+            ) from error
         if not self.host.local:
             if done.returncode == _NO_SSH:
                 raise CascadeportError(
@@ -98,16 +107,27 @@ class Machine:
         return answer.output if answer is not None and answer.code == 0 else None
 
     def node(self, path: str) -> Node | None:
-        """A device node; None: there is none."""
+        """A device node; None: there is none.
+
+        Raises:
+            CascadeportError: The machine's answer cannot be understood.
+        """
         answer = self.run("stat", "-L", "-c", "%a %g", path)
         if answer is None or answer.code != 0:
             return None
-        mode, group = answer.output.split()
-        return Node(int(mode, 8), int(group))
+        # A login shell may print a greeting, and ssh a warning.
+        found = re.search(r"^([0-7]+) (\d+)\s*$", answer.output, flags=re.MULTILINE)
+        if found is None:
+            raise CascadeportError(
+                f"stat gave an unexpected answer for {path}.",
+                where=f"{self.name}: {' '.join(answer.output.split())[:200]}",
+                next="Run stat -L -c '%a %g' on it by hand.",
+            )
+        return Node(int(found[1], 8), int(found[2]))
 
     def _ssh(self) -> list[str]:
         address = urlsplit(self.host.host)
         port = ["-p", str(address.port)] if address.port else []
         user = f"{address.username}@" if address.username else ""
-        # BatchMode: a check must not sit and wait for a password.
-        return ["ssh", "-o", "BatchMode=yes", *port, f"{user}{address.hostname}"]
+        # BatchMode: a check must not wait for a password. Behind `--` nothing is an option.
+        return ["ssh", "-o", "BatchMode=yes", *port, "--", f"{user}{address.hostname}"]

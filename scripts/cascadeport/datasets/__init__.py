@@ -4,7 +4,7 @@ from cascadeport.datasets.dataset import Dataset, load
 from cascadeport.datasets.description import (
     ANNOTATIONS,
     PICTURES,
-    Archive,
+    ArchiveFile,
     Coco,
     Description,
     Scenes,
@@ -16,7 +16,7 @@ from cascadeport.datasets.records import Category, Item
 __all__ = [
     "ANNOTATIONS",
     "PICTURES",
-    "Archive",
+    "ArchiveFile",
     "Category",
     "Coco",
     "Dataset",

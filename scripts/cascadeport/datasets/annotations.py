@@ -9,12 +9,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cascadeport.base.errors import CascadeportError
+from cascadeport.base.text import has_surrogates
+from cascadeport.config.schema import shortened
 from cascadeport.datasets.findings import Findings
 from cascadeport.datasets.records import Category, Item
 
 # COCO's boxes are rounded to two decimals, so they may end a little outside of the picture.
 _OVERSHOOT_PX = 1.0
 _LARGEST_ID = 2**63 - 1
+_LARGEST_SIDE = 2**31 - 1
+# A float holds integers exactly up to here; a coordinate beyond is damage.
+_LARGEST_NUMBER = 2**53
+_SURROGATE = "has half a character in it (a lone surrogate)"
 _REMEDY = "Correct the annotation file; docs/datasets.md says what is expected of it."
 
 
@@ -37,11 +43,11 @@ def read(path: Path, content: bytes) -> dict[str, Any]:
     """Parses an annotation file.
 
     Args:
-        path: Where it stands, for errors.
+        path: The file, for errors.
         content: Its bytes.
 
     Raises:
-        CascadeportError: It is no UTF-8, no JSON (with line and column), or another kind of file.
+        CascadeportError: It is not UTF-8, not JSON (with line and column), or another kind of file.
     """
     try:
         document = json.loads(content.decode("utf-8-sig"))
@@ -53,16 +59,17 @@ def read(path: Path, content: bytes) -> dict[str, Any]:
             next="Save it as UTF-8.",
         ) from error
     except json.JSONDecodeError as error:
-        what = "is empty" if not content.strip() else f"is no JSON: {error.msg}"
+        what = "is empty" if not content.strip() else f"is not valid JSON: {error.msg}"
         raise CascadeportError(
             f"The annotation file {what}.",
             where=f"{path}, line {error.lineno}, column {error.colno}",
-            next="Is it a whole file? A transfer that broke leaves half of one.",
+            next="Is it complete? An interrupted transfer truncates a file.",
         ) from error
     except (ValueError, RecursionError) as error:
         # A number of thousands of digits, or thousands of brackets within each other.
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise CascadeportError(
-            f"The annotation file cannot be read: {error}.", where=str(path), next=_REMEDY
+            f"The annotation file cannot be read: {reason}.", where=str(path), next=_REMEDY
         ) from error
     if isinstance(document, list):
         raise CascadeportError(
@@ -71,25 +78,27 @@ def read(path: Path, content: bytes) -> dict[str, Any]:
             next="Give the file with the keys images, annotations and categories.",
         )
     if not isinstance(document, dict):
-        raise CascadeportError("The annotation file is no JSON object.", where=str(path))
+        raise CascadeportError(
+            "The annotation file is not a JSON object.", where=str(path), next=_REMEDY
+        )
     return document
 
 
 def check(document: dict[str, Any], path: Path, findings: Findings) -> Annotations:
-    """Checks a parsed annotation file; every fault is found before the first is told.
+    """Checks a parsed annotation file; all errors are reported together.
 
     Raises:
-        CascadeportError: With the faults and their places.
+        CascadeportError: With every error and its location.
     """
     for key in ("images", "annotations", "categories"):
         if key not in document:
-            findings.fault(key, "missing")
+            findings.error(key, "missing")
         elif not isinstance(document[key], list):
-            findings.fault(key, f"must be a list, it is {_kind(document[key])}")
+            findings.error(key, f"must be a list, it is {_kind(document[key])}")
     _stop(findings, path)
     for key in ("images", "categories"):
         if not document[key]:
-            findings.fault(key, "the list is empty")
+            findings.error(key, "the list is empty")
     items = _images(document["images"], findings)
     categories = _categories(document["categories"], findings)
     checker = _Boxes(items, {category.id for category in categories}, findings)
@@ -114,57 +123,63 @@ def _kind(value: Any) -> str:
     return "null" if value is None else names.get(type(value), "a number")
 
 
-def _identity(place: str, record: Any, seen: set[int], findings: Findings) -> int | None:
+def _identity(
+    where: str, record: Any, seen: set[int], findings: Findings, least: int = -_LARGEST_ID
+) -> int | None:
     """The record's id, or None where it has none that can be used."""
     if not isinstance(record, dict):
-        findings.fault(place, f"must be an object, it is {_kind(record)}")
+        findings.error(where, f"must be an object, it is {_kind(record)}")
         return None
     if "id" not in record:
-        findings.fault(place, "has no id")
+        findings.error(where, "has no id")
         return None
     number = record["id"]
     if type(number) is not int or abs(number) > _LARGEST_ID:
-        findings.fault(place, f"id must be a whole number of 64 bits, it is {number!r:.40}")
+        findings.error(where, f"id must be a 64-bit integer, it is {shortened(number, 40)}")
+        return None
+    if number < least:
+        findings.error(where, f"id must be {least} or more, it is {number}")
         return None
     if number in seen:
-        findings.fault(place, f"id {number} is used before")
+        findings.error(where, f"id {number} is used before")
         return None
     seen.add(number)
     return number
 
 
 def _images(records: list[Any], findings: Findings) -> dict[int, Item]:
-    """Pictures by id. Those with other faults are kept, so that annotations find them."""
+    """Pictures by id. Those with other errors are kept, so that annotations find them."""
     items: dict[int, Item] = {}
     seen: set[int] = set()
     names: set[str] = set()
     for index, record in enumerate(records):
-        number = _identity(f"images[{index}]", record, seen, findings)
+        number = _identity(f"images[{index}]", record, seen, findings, least=0)
         if number is None:
             continue
-        place = f"images[{index}] (id {number})"
+        where = f"images[{index}] (id {number})"
         sides = []
         for side in ("width", "height"):
             value = record.get(side)
-            if type(value) is not int or value <= 0:
-                what = "is missing" if value is None else f"must be 1 or more, it is {value!r:.40}"
-                findings.fault(place, f"{side} {what}")
+            if type(value) is not int or not 0 < value <= _LARGEST_SIDE:
+                what = f"must be 1 to {_LARGEST_SIDE}, it is {shortened(value, 40)}"
+                what = "is missing" if value is None else what
+                findings.error(where, f"{side} {what}")
                 value = 0
             sides.append(value)
         name = record.get("file_name")
         if not isinstance(name, str) or not name:
-            findings.fault(place, "file_name is missing")
+            findings.error(where, "file_name is missing")
             name = ""
-        elif fault := _name_fault(name):
-            findings.fault(place, f"file_name {name!r:.80} {fault}")
+        elif problem := _name_problem(name):
+            findings.error(where, f"file_name {shortened(name, 80)} {problem}")
         elif name in names:
-            findings.warn("{n} file names are used by more than one picture", place)
+            findings.warn("{n} file names are used by more than one picture", where)
         names.add(name)
         items[number] = Item(number, name, sides[0], sides[1])
     return items
 
 
-def _name_fault(name: str) -> str:
+def _name_problem(name: str) -> str:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or name[1:3] == ":\\":
         return "is an absolute path; it must be below the pictures' folder"
@@ -172,13 +187,13 @@ def _name_fault(name: str) -> str:
         return "leads out of the pictures' folder"
     if any(ord(letter) < 32 for letter in name):
         return "has a control character in it"
-    if any("\ud800" <= letter <= "\udfff" for letter in name):
-        return "has half a character in it (a lone surrogate)"
+    if has_surrogates(name):
+        return _SURROGATE
     return ""
 
 
 def _categories(records: list[Any], findings: Findings) -> list[Category]:
-    """Categories. Those with other faults are kept, so that annotations find them."""
+    """Categories. Those with other errors are kept, so that annotations find them."""
     categories = []
     seen: set[int] = set()
     names: set[str] = set()
@@ -188,8 +203,10 @@ def _categories(records: list[Any], findings: Findings) -> list[Category]:
             continue
         name = record.get("name")
         if not isinstance(name, str) or not name:
-            findings.fault(f"categories[{index}] (id {number})", "name is missing")
+            findings.error(f"categories[{index}] (id {number})", "name is missing")
             name = ""
+        elif has_surrogates(name):
+            findings.error(f"categories[{index}] (id {number})", f"name {name!r:.80} {_SURROGATE}")
         elif name in names:
             findings.warn("{n} categories share their name with another", f"'{name}'")
         names.add(name)
@@ -211,78 +228,81 @@ class _Boxes:
         number = _identity(f"annotations[{index}]", record, self._seen, self._findings)
         if number is None:
             return
-        fault = self._findings.fault
-        place = f"annotations[{index}] (id {number})"
+        error = self._findings.error
+        where = f"annotations[{index}] (id {number})"
         if number == 0:
-            self._mend("{n} annotation has id 0, which evaluators take for 'none'", place)
+            self._incomplete("{n} annotation has id 0, which evaluators take for 'none'", where)
         item = None
         picture = record.get("image_id")
         if type(picture) is not int:
-            fault(place, f"image_id must be a whole number, it is {picture!r:.40}")
+            error(where, f"image_id must be an integer, it is {shortened(picture, 40)}")
         elif (item := self._items.get(picture)) is None:
-            fault(place, f"there is no picture {picture}")
+            error(where, f"there is no picture {shortened(picture, 40)}")
         category = record.get("category_id")
         if type(category) is not int:
-            fault(place, f"category_id must be a whole number, it is {category!r:.40}")
+            error(where, f"category_id must be an integer, it is {shortened(category, 40)}")
         elif category not in self._categories:
-            fault(place, f"there is no category {category}")
-        self._box(place, record.get("bbox"), item)
-        self._area(place, record.get("area"))
-        self._crowd(place, record.get("iscrowd"))
+            error(where, f"there is no category {shortened(category, 40)}")
+        self._box(where, record.get("bbox"), item)
+        self._area(where, record.get("area"))
+        self._crowd(where, record.get("iscrowd"))
 
-    def _mend(self, sentence: str, place: str) -> None:
+    def _incomplete(self, sentence: str, where: str) -> None:
         self.plain = False
-        self._findings.warn(sentence, place)
+        self._findings.warn(sentence, where)
 
-    def _box(self, place: str, box: Any, item: Item | None) -> None:
-        fault = self._findings.fault
+    def _box(self, where: str, box: Any, item: Item | None) -> None:
+        error = self._findings.error
         if box is None:
-            fault(place, "bbox is missing")
+            error(where, "bbox is missing")
             return
         if not isinstance(box, list):
-            fault(place, f"bbox must be a list, it is {box!r:.40}")
+            error(where, f"bbox must be a list, it is {shortened(box, 40)}")
             return
         if len(box) != 4:
-            fault(place, f"bbox must be x, y, width, height, it has {len(box)} numbers")
+            error(where, f"bbox must be x, y, width, height, it has {len(box)} numbers")
             return
         if not all(map(_finite, box)):
-            fault(place, f"bbox must hold finite numbers, it is {box!r:.80}")
+            error(where, f"bbox must hold finite numbers, it is {shortened(box, 80)}")
             return
         x, y, width, height = box
         if width < 0 or height < 0:
-            fault(place, f"bbox must not have negative sides, it is {box!r:.80}")
+            error(where, f"bbox must not have negative sides, it is {shortened(box, 80)}")
             return
         if width == 0 or height == 0:
             # COCO's training pictures have such a box; it can be found by no detection.
-            self._findings.warn("{n} boxes have a side of 0", place)
+            self._findings.warn("{n} boxes have a side of 0", where)
         if item is None or not item.width or not item.height:
             return
         if x > item.width or y > item.height or x + width < 0 or y + height < 0:
             size = f"{item.width}x{item.height}"
-            fault(place, f"bbox {box!r:.80} is outside of its picture, which is {size}")
+            error(where, f"bbox {shortened(box, 80)} is outside of its picture, which is {size}")
         elif (
             min(x, y) < -_OVERSHOOT_PX
             or x + width > item.width + _OVERSHOOT_PX
             or y + height > item.height + _OVERSHOOT_PX
         ):
-            self._findings.warn("{n} boxes end outside of their picture", place)
+            self._findings.warn("{n} boxes end outside of their picture", where)
 
-    def _area(self, place: str, area: Any) -> None:
+    def _area(self, where: str, area: Any) -> None:
         if area is None:
-            self._mend("{n} annotations have no area; taken as width times height", place)
+            self._incomplete("{n} annotations have no area; taken as width times height", where)
         elif not _finite(area) or area < 0:
-            self._findings.fault(place, f"area must be 0 or more, it is {area!r:.40}")
+            self._findings.error(where, f"area must be 0 or more, it is {shortened(area, 40)}")
 
-    def _crowd(self, place: str, crowd: Any) -> None:
+    def _crowd(self, where: str, crowd: Any) -> None:
         if crowd is None:
-            self._mend("{n} annotations have no iscrowd; taken as 0", place)
-        elif crowd not in (0, 1):
-            self._findings.fault(place, f"iscrowd must be 0 or 1, it is {crowd!r:.40}")
+            self._incomplete("{n} annotations have no iscrowd; taken as 0", where)
+        elif isinstance(crowd, (list, dict)) or crowd not in (0, 1):
+            self._findings.error(where, f"iscrowd must be 0 or 1, it is {shortened(crowd, 40)}")
         elif type(crowd) is not int:
-            self._mend("{n} annotations write iscrowd other than as 0 or 1", place)
+            self._incomplete("{n} annotations write iscrowd other than as 0 or 1", where)
 
 
 def _finite(value: Any) -> bool:
-    # Python's JSON reader accepts NaN and Infinity, and reads 1e999 as infinity.
+    # Python's JSON reader accepts NaN and Infinity, reads 1e999 as infinity, and an integer of
+    # hundreds of digits as it is: no float can hold the sum of that and another number.
     kind = type(value)
-    return kind is int or (kind is float and math.isfinite(value))
+    if kind is float:
+        return math.isfinite(value)
+    return kind is int and abs(value) <= _LARGEST_NUMBER

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
+from cascadeport.base.reading import MissingFileError, read_bytes
 from cascadeport.base.suggest import suggest
+from cascadeport.base.text import has_surrogates
 from cascadeport.datasets import annotations as annotation_file
 from cascadeport.datasets import pictures as picture_files
 from cascadeport.datasets.description import ANNOTATIONS, PICTURES
 from cascadeport.datasets.findings import Findings
 from cascadeport.datasets.records import Category, Item
 
+ANNOTATIONS_LIMIT = 4 << 30
+"""The largest annotation file that is read, in bytes; COCO's training annotations have 0.5 GB."""
 HASHED_BELOW = 256 << 20
 """Bytes of pictures up to which the digest covers their content."""
 
@@ -34,7 +41,7 @@ class Dataset:
         digest: The sha256 of the annotation file's content and, of every picture, its id, name and
             size in bytes; and of its content where the pictures together have at most
             `HASHED_BELOW` bytes. Above that, pictures that were changed without changing
-            their size are not noticed. Where the data set stands does not matter.
+            their size are not noticed. The path of the data set does not matter.
         warnings: What was found and stopped nothing, a sentence each.
         plain: Whether evaluators can read the annotation file as it is.
     """
@@ -70,11 +77,12 @@ def load(
         keep_going: Pictures that are missing on disk are warnings; they stay in `items`.
 
     Raises:
-        CascadeportError: With every fault of the annotation file, or else of the pictures.
+        CascadeportError: With every error in the annotation file, or else of the pictures.
     """
     if limit is not None and limit < 1:
         raise CascadeportError(
-            f"The limit is {limit}; a run needs at least one picture.", next="Give 1 or more."
+            f"The limit is {limit}; a run needs at least one picture.",
+            next="--limit takes 1 or more.",
         )
     root = Path(root)
     if not root.is_dir():
@@ -84,11 +92,11 @@ def load(
     path, folder = root / annotations, root / pictures
     content = _content(path, root)
     if not folder.is_dir():
-        known = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+        known = _folders(root)
         raise CascadeportError(
             "The folder of pictures does not exist.",
             where=str(folder),
-            next=f"PICTURES= names another one; {suggest(pictures, known)}.",
+            next=f"--pictures names another one; {suggest(pictures, known)}.",
         )
     findings = Findings()
     document = annotation_file.read(path, content)
@@ -100,7 +108,7 @@ def load(
     findings.stop(
         "The folder of pictures",
         where=str(folder),
-        next="Put the pictures in place; PICTURES= names another folder, "
+        next="Put the pictures in place; --pictures names another folder, "
         "--keep-going goes on without them.",
     )
     bom = content.startswith(b"\xef\xbb\xbf")
@@ -113,35 +121,56 @@ def load(
         items=items,
         digest=_digest(content, folder, items, sizes),
         warnings=findings.warnings,
-        plain=checked.plain and not bom,
+        plain=checked.plain and not bom and not _has_surrogates(content, document),
     )
 
 
 def _content(path: Path, root: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return read_bytes(path, "annotation file", limit=ANNOTATIONS_LIMIT)
+    except MissingFileError:
         known = [found.relative_to(root).as_posix() for found in root.glob("*/*.json")]
         known += [found.name for found in root.glob("*.json")]
         near = suggest(path.name, known) if known else "there is no .json file"
         raise CascadeportError(
             "The annotation file does not exist.",
             where=str(path),
-            next=f"ANNOTATIONS= names another one; {near}.",
+            next=f"--annotations names another one; {near}.",
         ) from None
-    except OSError as error:
-        raise CascadeportError(
-            f"The annotation file cannot be read: {error.strerror}.", where=str(path)
-        ) from error
+
+
+def _has_surrogates(content: bytes, document: dict[str, Any]) -> bool:
+    """Whether half a character is in some text of the file: evaluators refuse such JSON."""
+    if not re.search(rb"\\u[dD][89a-fA-F]", content):
+        return False
+    return has_surrogates(json.dumps(document, ensure_ascii=False))
+
+
+def _folders(root: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+    except OSError:
+        return []
 
 
 def _digest(content: bytes, folder: Path, items: tuple[Item, ...], sizes: dict[str, int]) -> str:
-    whole = sum(sizes.values()) <= HASHED_BELOW
+    hashed = sum(sizes.values()) <= HASHED_BELOW
     rows: list[list[object]] = []
     for item in items:
         size = sizes.get(item.file)
         row: list[object] = [item.id, item.file, size]
-        if whole and size is not None:
-            row.append(digest.of_file(folder / item.file))
+        if hashed and size is not None:
+            row.append(_of_picture(folder / item.file))
         rows.append(row)
     return digest.of_value([hashlib.sha256(content).hexdigest(), rows])
+
+
+def _of_picture(path: Path) -> str:
+    try:
+        return digest.of_file(path)
+    except OSError as error:
+        raise CascadeportError(
+            f"A picture cannot be read: {error.strerror}.",
+            where=str(path),
+            next="Make it readable, or leave it out of the annotation file.",
+        ) from error

@@ -1,4 +1,4 @@
-"""Writes an annotation file that evaluators can read where the user's leaves something out."""
+"""Completes an annotation file that leaves something out, so that evaluators can read it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cascadeport.base.reading import read_bytes
 from cascadeport.datasets.annotations import read
-from cascadeport.datasets.dataset import Dataset
+from cascadeport.datasets.dataset import ANNOTATIONS_LIMIT, Dataset
 
 FILE = "annotations.json"
 
@@ -26,7 +27,7 @@ def for_evaluation(dataset: Dataset, folder: Path) -> Path:
     if dataset.plain:
         return dataset.annotations_path
     path = dataset.annotations_path
-    document = read(path, path.read_bytes())
+    document = read(path, read_bytes(path, "annotation file", limit=ANNOTATIONS_LIMIT))
     records: list[dict[str, Any]] = document["annotations"]
     unused = max((record["id"] for record in records), default=0) + 1
     for record in records:
@@ -36,5 +37,7 @@ def for_evaluation(dataset: Dataset, folder: Path) -> Path:
         if record.get("area") is None:
             record["area"] = record["bbox"][2] * record["bbox"][3]
     copy = folder / FILE
-    copy.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    # Half a character can be said in JSON (an escape), but not in UTF-8; names have none.
+    text = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+    copy.write_bytes(text)
     return copy

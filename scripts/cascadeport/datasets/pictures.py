@@ -20,7 +20,7 @@ def check(
     Args:
         folder: The pictures' folder.
         items: What the annotation file names.
-        findings: Where faults go; with `keep_going`, missing pictures are warnings.
+        findings: Receives the errors; with `keep_going`, missing pictures are warnings.
         keep_going: Leave missing pictures to the run, which lists them as skipped.
 
     Returns:
@@ -57,7 +57,7 @@ def _report(findings: Findings, item: Item, what: str, keep_going: bool) -> None
     if keep_going:
         findings.warn("{n} pictures are missing or empty", f"{item.file} {what}")
     else:
-        findings.fault(f"picture {item.id}", f"{item.file!r} {what}")
+        findings.error(f"picture {item.id}", f"{item.file!r} {what}")
 
 
 def _check_link(folder: Path, item: Item, findings: Findings) -> None:

@@ -1,4 +1,4 @@
-"""Is there room? Asked before anything is written."""
+"""Free disk space, checked before anything is written."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from cascadeport.base.errors import CascadeportError
 _RESERVE = 64 << 20
 
 
-def check_room(folder: Path, needed: int, what: str) -> None:
-    """Checks that a folder's disk has room.
+def check_space(folder: Path, needed: int, what: str) -> None:
+    """Checks that a folder's disk has enough free space.
 
     Args:
         folder: It exists.
@@ -24,9 +24,9 @@ def check_room(folder: Path, needed: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed + _RESERVE > free:
         raise CascadeportError(
-            f"There is no room for {what}: {_size(needed)} are needed, {_size(free)} are free.",
+            f"Not enough disk space for {what}: {_size(needed)} needed, {_size(free)} free.",
             where=str(folder),
-            next="Free some space, or keep products elsewhere with BUILD=.",
+            next="Free some space, or give another folder with --build.",
         )
 
 

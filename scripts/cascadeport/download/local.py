@@ -1,4 +1,4 @@
-"""A file that is on this machine already: checked, then linked rather than copied."""
+"""A file that is on this machine already: verified, then linked rather than copied."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import os
 from pathlib import Path
 
 from cascadeport.base.errors import CascadeportError
-from cascadeport.download.disk import check_room
+from cascadeport.download.disk import check_space
 from cascadeport.download.part import Part
 from cascadeport.download.progress import Meter
 from cascadeport.download.source import Source
-from cascadeport.download.transfer import RefusedError
+from cascadeport.download.transfer import PermanentError
 from cascadeport.download.verify import check
 
 _BLOCK = 1 << 20
 
 
-def take(source: Source, path: Path, destination: Path, meter: Meter) -> None:
-    """Gives a checked file a second name at the destination, or copies it to another disk.
+def link_or_copy(source: Source, path: Path, destination: Path, meter: Meter) -> None:
+    """Links a verified file to the destination, or copies it where it cannot be linked.
 
     Raises:
-        RefusedError: It is not there or not the right file.
-        CascadeportError: There is no room for a copy.
+        PermanentError: It does not exist or is not the right file.
+        CascadeportError: There is not enough space for a copy.
     """
     try:
         found = check(path, source)
     except CascadeportError as error:
-        raise RefusedError(error.what.rstrip(".")) from error
+        raise PermanentError(error.what.rstrip(".")) from error
     try:
         os.link(path.resolve(), destination)
         return
     except OSError:
         # Another disk, a file system without hard links, or a file that is not ours to link.
-        check_room(destination.parent, found.size, source.name)
+        check_space(destination.parent, found.size, source.name)
     with Part(destination) as part, path.open("rb") as file:
         part.restart()
         meter.total = found.size
@@ -41,5 +41,5 @@ def take(source: Source, path: Path, destination: Path, meter: Meter) -> None:
             meter.update(part.size)
         if not part.matches(source):
             part.restart()
-            raise RefusedError("the file changed while it was copied")
+            raise PermanentError("the file changed while it was copied")
         part.finish()

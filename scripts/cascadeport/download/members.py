@@ -1,4 +1,4 @@
-"""What an archive wants to write, and whether it may: asked before anything is written."""
+"""What an archive would write, and whether it may: checked before anything is written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from cascadeport.base.errors import CascadeportError
 
-_MOST_FAULTS = 20
+_MOST_LISTED = 20
 _RATIO_FROM = 64 << 20
 _LONGEST_NAME = 255
 _LONGEST_PATH = 1024
@@ -39,17 +39,17 @@ class Member:
         name: As the archive writes it.
         size: Unpacked bytes, as the archive announces them; no more are ever written.
         folder: Whether it is one.
-        fault: What else is wrong with it: "is a link".
+        problem: What else is wrong with it: "is a link".
     """
 
     name: str
     size: int
     folder: bool = False
-    fault: str = ""
+    problem: str = ""
 
     @property
     def path(self) -> PurePosixPath:
-        """Where it goes: `./a//b` is `a/b`."""
+        """Its path in the folder: `./a//b` is `a/b`."""
         return PurePosixPath(self.name)
 
 
@@ -61,7 +61,7 @@ def choose(
     packed: int,
     limits: Limits,
 ) -> list[Member]:
-    """The files to unpack, all of which may be written.
+    """Chooses the files to unpack, all of which may be written.
 
     Args:
         members: An archive's entries.
@@ -74,7 +74,7 @@ def choose(
         CascadeportError: With every entry that must not be written, or if nothing matches a
             pattern.
     """
-    faults: list[str] = []
+    problems: list[str] = []
     chosen: dict[PurePosixPath, Member] = {}
     total = count = 0
     for member in members:
@@ -82,28 +82,30 @@ def choose(
         # listed.
         total += member.size
         count += 1
-        fault = _too_much(total, count, packed, limits)
-        if fault:
+        problem = _too_much(total, count, packed, limits)
+        if problem:
             raise CascadeportError(
-                f"The archive is refused: it {fault}.",
+                f"The archive is refused: it {problem}.",
                 where=where,
                 next="Is it the right file? Unpack it by hand if it is.",
             )
         if patterns and not any(_matches(member, pattern) for pattern in patterns):
             continue
-        fault = _fault(member) or ("comes twice" if member.path in chosen else "")
-        if fault:
-            faults.append(f"{member.name!r:.120} {fault}")
+        problem = _problem(member) or ("comes twice" if member.path in chosen else "")
+        if problem:
+            problems.append(f"{member.name!r:.120} {problem}")
         elif not member.folder:
             chosen[member.path] = member
     folders = {parent for path in chosen for parent in path.parents}
-    faults += [f"{path.as_posix()!r:.120} is a file and a folder" for path in folders & set(chosen)]
+    problems += [
+        f"{path.as_posix()!r:.120} is a file and a folder" for path in folders & set(chosen)
+    ]
     for pattern in patterns:
-        if not faults and not any(_matches(member, pattern) for member in chosen.values()):
-            faults.append(f"nothing in it is named {pattern!r}")
-    if faults:
-        more = len(faults) - _MOST_FAULTS
-        listed = faults[:_MOST_FAULTS] + ([f"... and {more} more"] if more > 0 else [])
+        if not problems and not any(_matches(member, pattern) for member in chosen.values()):
+            problems.append(f"nothing in it is named {pattern!r}")
+    if problems:
+        more = len(problems) - _MOST_LISTED
+        listed = problems[:_MOST_LISTED] + ([f"... and {more} more"] if more > 0 else [])
         raise CascadeportError(
             "The archive is refused; nothing was unpacked.",
             where=where,
@@ -127,7 +129,7 @@ def _too_much(total: int, count: int, packed: int, limits: Limits) -> str:
     return ""
 
 
-def _fault(member: Member) -> str:
+def _problem(member: Member) -> str:
     name = member.name
     parts = member.path.parts
     if not parts and not member.folder:
@@ -143,4 +145,4 @@ def _fault(member: Member) -> str:
     encoded = [len(part.encode("utf-8", "surrogateescape")) for part in parts]
     if sum(encoded) > _LONGEST_PATH or any(length > _LONGEST_NAME for length in encoded):
         return "has a name that is too long"
-    return member.fault
+    return member.problem

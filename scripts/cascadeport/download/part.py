@@ -1,4 +1,4 @@
-"""The part of a file that has arrived. It outlives the run, so that the next one can go on."""
+"""The part of a file that has arrived. It outlives the run, so that the next one can resume."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Part:
     """What has arrived of a file, beside its destination as `NAME.part`, with its running digest.
 
     Args:
-        destination: Where the whole file will stand.
+        destination: The path of the complete file.
 
     Attributes:
         size: Bytes that have arrived.
-        pieces: From how many answers they were put together.
+        pieces: How many responses they came in.
     """
 
     def __init__(self, destination: Path) -> None:
@@ -54,7 +54,7 @@ class Part:
         return self._digest.hexdigest()
 
     def matches(self, source: Source) -> bool:
-        """Whether what has arrived is the whole file. The digest decides, not announced lengths."""
+        """Whether the file is complete. The digest decides, not announced lengths."""
         return self.size > 0 and source.matches(self.sha256)
 
     def append(self, block: bytes) -> None:
@@ -64,7 +64,7 @@ class Part:
         self.size += len(block)
 
     def restart(self) -> None:
-        """Throws away what has arrived."""
+        """Discards what has arrived."""
         self._file.truncate(0)
         self._digest = hashlib.sha256()
         self.size = 0
@@ -77,7 +77,7 @@ class Part:
             return file.read(64)
 
     def finish(self) -> None:
-        """Gives the file its name, once its bytes are known to be right and are on the disk."""
+        """Gives the file its name, once its digest is verified and it is on the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._path.replace(self._destination)

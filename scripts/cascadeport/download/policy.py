@@ -1,4 +1,4 @@
-"""How patient a download is."""
+"""How often and how long a download is tried."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Policy:
-    """How patient a download is.
+    """How often and how long a download is tried.
 
     Args:
         attempts: Failures in a row, without progress between them, after which an address is

@@ -1,11 +1,11 @@
-"""How far a fetch is."""
+"""The progress of a download."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[int, int, str], None]
-"""Told (bytes done, bytes in all or 0 where nobody knows, what is moved)."""
+"""Receives (bytes done, bytes in total or 0 where it is not known, what is transferred)."""
 
 _MB = 1_000_000
 _STEP = 1 << 20
@@ -26,22 +26,22 @@ class Meter:
     """Passes on progress at every megabyte and at the end, not at every block.
 
     Args:
-        progress: Whom to tell; None: nobody.
-        phase: What is moved.
-        total: Bytes in all; 0 where nobody knows.
+        progress: Receives the progress; None: nobody.
+        phase: What is transferred.
+        total: Bytes in total; 0 where it is not known.
     """
 
     def __init__(self, progress: Progress | None, phase: str, total: int) -> None:
         self._progress = progress
         self._phase = phase
-        self._told = -_STEP
+        self._reported = -_STEP
         self.total = total
 
     def update(self, done: int) -> None:
-        """Says how many bytes there are."""
+        """Reports how many bytes are done."""
         if self._progress is None:
             return
-        moved = done - self._told
+        moved = done - self._reported
         if moved >= _STEP or moved < 0 or (self.total and done >= self.total):
-            self._told = done
+            self._reported = done
             self._progress(done, self.total, self._phase)

@@ -1,4 +1,4 @@
-"""Zip and tar behind one face: list the entries, then read files by name."""
+"""Zip and tar behind one interface: list the entries, then read files by name."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from cascadeport.base.errors import CascadeportError
 from cascadeport.download.members import Member
 
 _KNOWN = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
-# What reading a damaged archive has been seen to raise; only reading happens under this watch.
+# What reading a damaged archive has been seen to raise; only reading happens in this block.
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    OSError,  # gzip and bz2 say damage so; zip, a seek to before the file
+    OSError,  # gzip and bz2 report damage so; zip, a seek to before the file
     ValueError,
     NotImplementedError,
     RuntimeError,
@@ -50,10 +50,10 @@ class _Zip:
         for info in self._archive.infolist():
             # `filename` ends at a zero byte; `orig_filename` is what the archive says.
             name = info.orig_filename
-            yield Member(name, info.file_size, name.endswith("/"), self._fault(info))
+            yield Member(name, info.file_size, name.endswith("/"), self._problem(info))
 
     @staticmethod
-    def _fault(info: zipfile.ZipInfo) -> str:
+    def _problem(info: zipfile.ZipInfo) -> str:
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             return "is a link" if kind == stat.S_IFLNK else "is not a file"
@@ -73,12 +73,12 @@ class _Tar:
 
     def members(self) -> Iterator[Member]:
         for info in self._archive:
-            fault = ""
+            problem = ""
             if info.issym() or info.islnk():
-                fault = "is a link"
+                problem = "is a link"
             elif not (info.isreg() or info.isdir()):
-                fault = "is not a file"
-            yield Member(info.name, info.size, info.isdir(), fault)
+                problem = "is not a file"
+            yield Member(info.name, info.size, info.isdir(), problem)
 
     def open(self, name: str) -> IO[bytes]:
         file = self._archive.extractfile(name)
@@ -116,11 +116,14 @@ def damage_explained(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise CascadeportError("The archive does not exist.", where=str(path)) from error
+        raise CascadeportError(
+            "The archive does not exist.", where=str(path), next="Check the path."
+        ) from error
     except _DAMAGE as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        reason = str(getattr(error, "strerror", None) or error).strip().split("\n")[0]
+        reason = reason or type(error).__name__
         raise CascadeportError(
             f"The archive is damaged, or neither zip nor tar: {reason}.",
             where=str(path),
-            next="Fetch it again.",
+            next="Remove it and run the same command again: it is downloaded anew.",
         ) from error

@@ -1,4 +1,4 @@
-"""One HTTP answer, and what it adds to the part of a file that has arrived."""
+"""One HTTP response, and what it adds to the part of a file that has arrived."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import requests
 import urllib3
 
 from cascadeport import __version__
-from cascadeport.download.disk import check_room
+from cascadeport.download.disk import check_space
 from cascadeport.download.part import Part
 from cascadeport.download.policy import Policy
 from cascadeport.download.progress import Meter
 from cascadeport.download.source import Source
 
 _BLOCK = 1 << 16
-_AGAIN = {408, 425, 429, 500, 502, 503, 504}
-_PASSING = (
+_RETRIED = {408, 425, 429, 500, 502, 503, 504}
+_TRANSIENT = (
     requests.exceptions.ConnectionError,
     requests.exceptions.Timeout,
     requests.exceptions.ChunkedEncodingError,
@@ -27,8 +27,8 @@ _PASSING = (
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
-class BrokenError(Exception):
-    """The transfer failed in a way that may pass.
+class TransientError(Exception):
+    """The transfer failed, and may work when it is tried again.
 
     Args:
         what: A phrase for the user.
@@ -40,8 +40,8 @@ class BrokenError(Exception):
         self.wait_s = wait_s
 
 
-class RefusedError(Exception):
-    """This address will not give the file, however often it is asked."""
+class PermanentError(Exception):
+    """This address will not serve the file, however often it is tried."""
 
 
 def session(policy: Policy) -> requests.Session:
@@ -54,14 +54,14 @@ def session(policy: Policy) -> requests.Session:
     return made
 
 
-def open_answer(
+def request(
     web: requests.Session, address: str, part: Part, tag: str | None, policy: Policy
 ) -> requests.Response:
-    """Asks for what is missing, and makes `part` fit the answer.
+    """Requests what is missing, and makes `part` fit the response.
 
     Raises:
-        BrokenError: It may work later.
-        RefusedError: It will not.
+        TransientError: It may work later.
+        PermanentError: It will not.
     """
     headers = {}
     if part.size:
@@ -69,26 +69,26 @@ def open_answer(
         if tag:
             headers["If-Range"] = tag
     try:
-        answer = web.get(
+        response = web.get(
             address, headers=headers, stream=True, timeout=(policy.connect_s, policy.stall_s)
         )
     except requests.exceptions.SSLError as error:
-        raise RefusedError(
+        raise PermanentError(
             f"its certificate is not trusted ({_reason(error)}); behind a company proxy, "
             "REQUESTS_CA_BUNDLE names the certificates to trust"
         ) from error
     except requests.exceptions.TooManyRedirects as error:
-        raise RefusedError(f"it redirects more than {policy.redirects} times") from error
-    except _PASSING as error:
-        raise BrokenError(f"no answer ({_reason(error)})") from error
+        raise PermanentError(f"it redirects more than {policy.redirects} times") from error
+    except _TRANSIENT as error:
+        raise TransientError(f"no answer ({_reason(error)})") from error
     except (requests.exceptions.RequestException, ValueError) as error:
-        raise RefusedError(f"its answer cannot be used ({_reason(error)})") from error
+        raise PermanentError(f"its response cannot be used ({_reason(error)})") from error
     try:
-        _check(answer, part, ranged="Range" in headers)
+        _check(response, part, ranged="Range" in headers)
     except BaseException:
-        answer.close()
+        response.close()
         raise
-    return answer
+    return response
 
 
 def _reason(error: BaseException) -> str:
@@ -104,83 +104,83 @@ def _reason(error: BaseException) -> str:
     return text.rstrip(".")[:200]
 
 
-def _check(answer: requests.Response, part: Part, *, ranged: bool) -> None:
-    hops = [hop.url for hop in answer.history] + [answer.url]
+def _check(response: requests.Response, part: Part, *, ranged: bool) -> None:
+    hops = [hop.url for hop in response.history] + [response.url]
     if hops[0].startswith("https:") and not all(hop.startswith("https:") for hop in hops):
-        raise RefusedError("it redirects from https to http")
-    status = answer.status_code
-    if status in _AGAIN:
-        raise BrokenError(f"the server says {status} {answer.reason}", _asked_wait(answer))
+        raise PermanentError("it redirects from https to http")
+    status = response.status_code
+    if status in _RETRIED:
+        raise TransientError(f"the server says {status} {response.reason}", _retry_after(response))
     if status == 416 and ranged:
-        # What is here is longer than the server's file: it is not a part of it.
+        # What has arrived is longer than the server's file: it is not a part of it.
         part.restart()
-        raise BrokenError("the server has no bytes beyond those that were here")
+        raise TransientError("the server's file is shorter than what had arrived")
     if status == 206 and ranged:
-        found = _RANGE.match(answer.headers.get("Content-Range", ""))
+        found = _RANGE.match(response.headers.get("Content-Range", ""))
         if not found or int(found[1]) != part.size:
             part.restart()
-            raise BrokenError("the server sends another range than it was asked for")
+            raise TransientError("the server sends another range than was requested")
     elif status == 200:
-        # The server knows no ranges, or its file has changed: this is the whole of it.
+        # The server does not support ranges, or its file has changed: this is all of it.
         part.restart()
     else:
-        raise RefusedError(f"the server says {status} {answer.reason}")
-    coding = answer.headers.get("Content-Encoding", "identity")
+        raise PermanentError(f"the server says {status} {response.reason}")
+    coding = response.headers.get("Content-Encoding", "identity")
     if coding != "identity":
-        raise RefusedError(f"it sends {coding} where the plain bytes were asked for")
-    if answer.headers.get("Content-Type", "").startswith("text/html"):
-        raise RefusedError("it sends a web page, such as the log-in page of a proxy")
+        raise PermanentError(f"it sends {coding} where the plain bytes were requested")
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise PermanentError("it sends a web page, such as the login page of a proxy")
 
 
-def _asked_wait(answer: requests.Response) -> float:
-    text = answer.headers.get("Retry-After", "")
+def _retry_after(response: requests.Response) -> float:
+    text = response.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() else 0.0
 
 
-def tag_of(answer: requests.Response) -> str | None:
+def tag_of(response: requests.Response) -> str | None:
     """What to resume by: a strong ETag, else the time of the last change (RFC 9110, 13.1.5)."""
-    tag = answer.headers.get("ETag", "")
-    return tag if tag.startswith('"') else answer.headers.get("Last-Modified")
+    tag = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified")
 
 
 def receive(
-    answer: requests.Response,
+    response: requests.Response,
     part: Part,
     source: Source,
     policy: Policy,
     meter: Meter,
     folder: Path,
 ) -> None:
-    """Adds an answer's body to the part.
+    """Adds an response's body to the part.
 
     Raises:
-        BrokenError: The connection was cut, or it stalled; what arrived before is in the part.
-        RefusedError: More bytes came than the file has.
-        CascadeportError: There is no room on the disk.
+        TransientError: The connection was cut, or it stalled; what arrived before is in the part.
+        PermanentError: More bytes came than the file has.
+        CascadeportError: There is not enough space on the disk.
     """
-    announced = answer.headers.get("Content-Length", "")
+    announced = response.headers.get("Content-Length", "")
     total = source.size or (part.size + int(announced) if announced.isdigit() else 0)
-    check_room(folder, max(total - part.size, 0), source.name)
+    check_space(folder, max(total - part.size, 0), source.name)
     meter.total = total
     part.pieces += 1
-    for block in _blocks(answer, policy):
+    for block in _blocks(response, policy):
         part.append(block)
         if source.size is not None and part.size > source.size:
             part.restart()
-            raise RefusedError(f"it sends more than the {source.size:,} bytes of the file")
+            raise PermanentError(f"it sends more than the {source.size:,} bytes of the file")
         meter.update(part.size)
 
 
-def _blocks(answer: requests.Response, policy: Policy) -> Iterator[bytes]:
+def _blocks(response: requests.Response, policy: Policy) -> Iterator[bytes]:
     """The body in blocks as they arrive, watched for a transfer that only trickles."""
     since, moved = time.monotonic(), 0
     while True:
         try:
-            block = answer.raw.read1(_BLOCK, decode_content=False)
+            block = response.raw.read1(_BLOCK, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             stalled = isinstance(error, urllib3.exceptions.ReadTimeoutError)
             what = f"nothing came for {policy.stall_s:g} s" if stalled else "the connection was cut"
-            raise BrokenError(what) from error
+            raise TransientError(what) from error
         if not block:
             return
         yield block
@@ -188,5 +188,5 @@ def _blocks(answer: requests.Response, policy: Policy) -> Iterator[bytes]:
         now = time.monotonic()
         if now - since > policy.stall_s:
             if moved < policy.stall_bytes:
-                raise BrokenError(f"only {moved} bytes came in {policy.stall_s:g} s")
+                raise TransientError(f"only {moved} bytes came in {policy.stall_s:g} s")
             since, moved = now, 0

@@ -1,4 +1,4 @@
-"""Unpacks archives: checked before, whole or not at all."""
+"""Unpacks archives atomically, after every entry was checked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import disk_errors
-from cascadeport.download.disk import check_room
+from cascadeport.download.disk import check_space
 from cascadeport.download.members import Limits, Member, choose
 from cascadeport.download.progress import Meter, Progress
 from cascadeport.download.readers import Reader, damage_explained, opened
@@ -53,12 +53,12 @@ def unpack(
     Args:
         archives: What to unpack.
         destination: A folder that is empty or does not exist yet.
-        progress: Told how far it is, in unpacked bytes.
+        progress: Receives the progress, in unpacked bytes.
         limits: What each archive may unpack to.
 
     Raises:
-        CascadeportError: An archive is damaged or refused (with every reason), there is no room,
-            or the destination is not empty. Nothing is left behind.
+        CascadeportError: An archive is damaged or refused (with every reason), there is not enough
+            space, or the destination is not empty. Nothing is left behind.
     """
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise CascadeportError(
@@ -76,7 +76,7 @@ def unpack(
         _check_overlap(archives, plans)
         total = sum(member.size for plan in plans for member in plan)
         destination.parent.mkdir(parents=True, exist_ok=True)
-        check_room(destination.parent, total, "the unpacked files")
+        check_space(destination.parent, total, "the unpacked files")
         temporary = Path(
             tempfile.mkdtemp(prefix=f".{destination.name}.tmp-", dir=destination.parent)
         )
@@ -136,7 +136,7 @@ def _write(
         raise CascadeportError(
             f"The archive is damaged: '{member.name}' has another size than it announces.",
             where=str(archive),
-            next="Fetch it again.",
+            next="Remove it and run the same command again: it is downloaded anew.",
         )
     return done + member.size
 

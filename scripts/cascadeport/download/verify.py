@@ -1,4 +1,4 @@
-"""Checks a file against what its source says of it."""
+"""Verifies a file against what its source says of it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
-from cascadeport.download.source import Fetched, Source
+from cascadeport.download.source import Downloaded, Source
 
 
-def check(path: Path, source: Source) -> Fetched:
-    """Checks a file that the user already has, where it stands.
+def check(path: Path, source: Source) -> Downloaded:
+    """Verifies a file that the user already has.
 
     Raises:
-        CascadeportError: It is not there, or it is not the file that the source describes.
+        CascadeportError: It does not exist, or it is not the file that the source describes.
     """
     try:
         if not path.is_file():
@@ -27,14 +27,16 @@ def check(path: Path, source: Source) -> Fetched:
             head = file.read(64)
     except OSError as error:
         raise CascadeportError(
-            f"The file for {source.name} cannot be read: {error.strerror}.", where=str(path)
+            f"The file for {source.name} cannot be read: {error.strerror}.",
+            where=str(path),
+            next="Check its permissions.",
         ) from error
     if source.matches(sha256):
-        return Fetched(path, sha256, size)
+        return Downloaded(path, sha256, size)
     raise CascadeportError(
         f"The file is not {source.name}: {mismatch(source, size, sha256, head)}.",
         where=str(path),
-        next="Fetch it again, or correct the digest if another file is meant.",
+        next="Download it again, or correct the digest if another file is meant.",
     )
 
 
@@ -57,7 +59,7 @@ def mismatch(source: Source, size: int, sha256: str, head: bytes) -> str:
 def _seems(head: bytes) -> str:
     start = head.lstrip()[:16].lower()
     if start.startswith((b"<!doctype", b"<html")):
-        return "; it is a web page, such as the log-in page of a proxy"
+        return "; it is a web page, such as the login page of a proxy"
     if head.startswith(b"version https://git-lfs"):
         return "; it is a pointer of Git LFS, not the file itself"
     if not head:

@@ -153,6 +153,23 @@ class Lowering(ABC):
         )
 
 
+def refuse_precision(lowering: Lowering, request: Request, remedy: str) -> None:
+    """Checks that no precision is requested, for lowerings without that choice.
+
+    Args:
+        remedy: What to do instead.
+
+    Raises:
+        CascadeportError: A precision is requested.
+    """
+    if request.precision is not None:
+        raise CascadeportError(
+            f"The lowering '{lowering.name}' has no choice of precision.",
+            where=f"--precision {request.precision}",
+            next=remedy,
+        )
+
+
 def _check(request: Request) -> None:
     if request.dtype not in ("float32", "uint8"):
         raise CascadeportError(

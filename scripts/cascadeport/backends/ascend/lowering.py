@@ -23,7 +23,7 @@ import onnx
 from cascadeport.backends.ascend.onnx_plugins import check
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph.editing import Array, Builder, EditableGraph, attribute
-from cascadeport.graph.lowering import Lowering, Request
+from cascadeport.graph.lowering import Lowering, Request, refuse_precision
 from cascadeport.graph.opset19 import set_opset
 from cascadeport.graph.passes import fold_constants
 from cascadeport.graph.rewriting import Rule, Shapes, rewrite, static
@@ -71,12 +71,8 @@ class Ascend(Lowering):
                 where="--nms-precision float32",
                 next="Leave --nms-precision out on Ascend targets.",
             )
-        if request.precision is not None:
-            raise CascadeportError(
-                f"The lowering '{self.name}' has no choice of precision.",
-                where=f"--precision {request.precision}",
-                next="On Ascend it is atc's: precision_mode in the target's row of targets.toml.",
-            )
+        remedy = "On Ascend it is atc's: precision_mode in the target's row of targets.toml."
+        refuse_precision(self, request, remedy)
 
     def round_before_nms(self, graph: EditableGraph) -> list[str]:
         """Nothing to do: CANN's operator is float16 anyway."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import onnx
 
-from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import opset11, opset19
 from cascadeport.graph.editing import EditableGraph
 from cascadeport.graph.float16 import convert_to_float16
-from cascadeport.graph.lowering import Lowering, Request
+from cascadeport.graph.lowering import Lowering, Request, refuse_precision
 
 
 class Current(Lowering):
@@ -33,12 +32,8 @@ class Standard(Lowering):
 
     def check(self, request: Request) -> None:
         """See `Lowering`."""
-        if request.precision is not None:
-            raise CascadeportError(
-                f"The lowering '{self.name}' has no choice of precision.",
-                where=f"--precision {request.precision}",
-                next="Use an onnxruntime of 1.32 or later, or leave --precision out.",
-            )
+        remedy = "Use an onnxruntime of 1.32 or later, or leave --precision out."
+        refuse_precision(self, request, remedy)
 
     def rewrite(
         self, graph: EditableGraph, request: Request, changes: list[str]

@@ -105,7 +105,7 @@ def _fetched(name: str, coco: datasets.Coco, folder: Path) -> Stage:
     def work(context: Context, out: Path) -> None:
 
         downloads = context.options.build / "downloads"
-        download.fetch_data(
+        download.download_dataset(
             coco, downloads, out, progress=download.megabytes(context.reporter.update)
         )
 

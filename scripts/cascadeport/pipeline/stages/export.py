@@ -185,7 +185,7 @@ def _fetch(card: Card, checkpoint: Checkpoint, folder: Path) -> Stage:
 
     def work(context: Context, out: Path) -> None:
         downloads = context.options.build / "downloads"
-        found = download.fetch(
+        found = download.download_file(
             source, downloads / name, progress=download.megabytes(context.reporter.update)
         )
         try:

@@ -1,4 +1,4 @@
-"""A described data set, brought from a server into COCO layout and loaded."""
+"""A described data set: downloaded, unpacked to COCO layout and loaded."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cascadeport import datasets
-from cascadeport import download as fetch
+from cascadeport import datasets, download
 from cascadeport.base.errors import CascadeportError
 
 from tests.helpers import web_server
 from tests.helpers.web_server import Server
 
-BRISK = fetch.Policy(attempts=2, backoff_s=0, longest_wait_s=0)
+BRISK = download.Policy(attempts=2, backoff_s=0, longest_wait_s=0)
 ANNOTATIONS = {
     "images": [{"id": 7, "file_name": "7.jpg", "width": 4, "height": 3}],
     "annotations": [],
@@ -68,18 +67,18 @@ def described(path: Path, server: Server) -> datasets.Coco:
 
 def test_from_description_to_data_set(server: Server, tmp_path: Path) -> None:
     description = described(tmp_path / "small.toml", server)
-    told: list[tuple[int, int, str]] = []
+    reported: list[tuple[int, int, str]] = []
     out = tmp_path / "data"
     out.mkdir()
-    found = fetch.bring(
+    found = download.download_dataset(
         description,
         tmp_path / "downloads",
         out,
         policy=BRISK,
-        progress=lambda *step: told.append(step),
+        progress=lambda *step: reported.append(step),
     )
     assert [one.path.name for one in found] == ["pictures.zip", "labels.zip"]
-    assert list(dict.fromkeys(phase for _, _, phase in told)) == [
+    assert list(dict.fromkeys(phase for _, _, phase in reported)) == [
         "pictures.zip",
         "labels.zip",
         "unpack",
@@ -93,14 +92,16 @@ def test_archives_that_are_here_need_no_network(server: Server, tmp_path: Path) 
     description = described(tmp_path / "small.toml", server)
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads" / "pictures.zip").write_bytes(PICTURES)
-    fetch.bring(description, tmp_path / "downloads", tmp_path / "data", policy=BRISK)
+    download.download_dataset(description, tmp_path / "downloads", tmp_path / "data", policy=BRISK)
     assert [path for path, _ in server.log] == ["/labels.zip"]
 
 
-def test_half_a_data_set_does_not_appear(server: Server, tmp_path: Path) -> None:
+def test_an_incomplete_data_set_does_not_appear(server: Server, tmp_path: Path) -> None:
     description = described(tmp_path / "small.toml", server)
     server.serve("/labels.zip", web_server.status(404))
-    with pytest.raises(CascadeportError, match=r"labels\.zip could not be fetched"):
-        fetch.bring(description, tmp_path / "downloads", tmp_path / "data", policy=BRISK)
+    with pytest.raises(CascadeportError, match=r"labels\.zip could not be downloaded"):
+        download.download_dataset(
+            description, tmp_path / "downloads", tmp_path / "data", policy=BRISK
+        )
     assert not (tmp_path / "data").exists()
     assert (tmp_path / "downloads" / "pictures.zip").exists()

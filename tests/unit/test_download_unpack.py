@@ -55,10 +55,10 @@ def refused(archive: Path, out: Path, **options: object) -> CascadeportError:
 @pytest.mark.parametrize("mode", ["zip", "w", "w:gz", "w:bz2", "w:xz"])
 def test_whole_archives(tmp_path: Path, mode: str) -> None:
     made = zipped(tmp_path / "x") if mode == "zip" else tarred(tmp_path / "x", mode=mode)
-    told: list[tuple[int, int, str]] = []
-    unpack([Packed(made)], tmp_path / "out", progress=lambda *step: told.append(step))
+    reported: list[tuple[int, int, str]] = []
+    unpack([Packed(made)], tmp_path / "out", progress=lambda *step: reported.append(step))
     assert files(tmp_path / "out") == dict(FILES)
-    assert told[-1] == (3003, 3003, "unpack")
+    assert reported[-1] == (3003, 3003, "unpack")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "x"]
 
 
@@ -99,7 +99,7 @@ def test_two_archives_with_the_same_file(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_damage_is_told_of_the_right_archive(tmp_path: Path) -> None:
+def test_damage_names_the_right_archive(tmp_path: Path) -> None:
     first = tarred(tmp_path / "1.tgz", [("a/1", random.Random(1).randbytes(100_000))])
     first.write_bytes(first.read_bytes()[:60_000])
     second = zipped(tmp_path / "2.zip")
@@ -133,7 +133,7 @@ def test_names_that_must_not_be_written(tmp_path: Path, make: object, name: str)
     folder.mkdir()
     archive = make(folder / "x", [("good", b"1"), (name, b"2")])  # type: ignore[operator]
     error = refused(archive, folder / "out")
-    assert [fault.endswith(ESCAPES[name]) for fault in error.details] == [True]
+    assert [problem.endswith(ESCAPES[name]) for problem in error.details] == [True]
     assert not (tmp_path / "evil").exists()
 
 
@@ -143,15 +143,15 @@ def test_a_zero_byte_in_a_zip_name_does_not_hide_the_rest(tmp_path: Path) -> Non
     assert "control character" in str(refused(archive, tmp_path / "out"))
 
 
-def test_every_fault_is_told_up_to_twenty(tmp_path: Path) -> None:
+def test_problems_are_listed_up_to_twenty(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "x.zip", [(f"../{index}", b"") for index in range(23)])
-    faults = refused(archive, tmp_path / "out").details
-    assert len(faults) == 21
-    assert faults[-1] == "... and 3 more"
+    problems = refused(archive, tmp_path / "out").details
+    assert len(problems) == 21
+    assert problems[-1] == "... and 3 more"
 
 
 @pytest.mark.parametrize(
-    ("kind", "fault"),
+    ("kind", "problem"),
     [
         (tarfile.SYMTYPE, "is a link"),
         (tarfile.LNKTYPE, "is a link"),
@@ -159,23 +159,23 @@ def test_every_fault_is_told_up_to_twenty(tmp_path: Path) -> None:
         (tarfile.FIFOTYPE, "is not a file"),
     ],
 )
-def test_links_and_devices_in_a_tar(tmp_path: Path, kind: bytes, fault: str) -> None:
+def test_links_and_devices_in_a_tar(tmp_path: Path, kind: bytes, problem: str) -> None:
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         info = tarfile.TarInfo("entry")
         info.type, info.linkname = kind, "/etc/passwd"
         archive.addfile(info)
-    assert refused(tmp_path / "x.tar", tmp_path / "out").details == [f"'entry' {fault}"]
+    assert refused(tmp_path / "x.tar", tmp_path / "out").details == [f"'entry' {problem}"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "fault"), [(stat.S_IFLNK, "is a link"), (stat.S_IFIFO, "is not a file")]
+    ("kind", "problem"), [(stat.S_IFLNK, "is a link"), (stat.S_IFIFO, "is not a file")]
 )
-def test_links_and_devices_in_a_zip(tmp_path: Path, kind: int, fault: str) -> None:
+def test_links_and_devices_in_a_zip(tmp_path: Path, kind: int, problem: str) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         info = zipfile.ZipInfo("entry")
         info.external_attr = (kind | 0o777) << 16
         archive.writestr(info, "/etc/passwd")
-    assert refused(tmp_path / "x.zip", tmp_path / "out").details == [f"'entry' {fault}"]
+    assert refused(tmp_path / "x.zip", tmp_path / "out").details == [f"'entry' {problem}"]
 
 
 def test_an_encrypted_zip(tmp_path: Path) -> None:
@@ -205,15 +205,15 @@ def test_names_that_come_twice_and_files_that_are_folders(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("make", [zipped, tarred])
 @pytest.mark.parametrize(
-    ("limits", "fault"),
+    ("limits", "problem"),
     [
         (Limits(bytes=3002), "unpacks to more than"),
         (Limits(files=2), "more than 2 files"),
     ],
 )
-def test_limits(tmp_path: Path, make: object, limits: Limits, fault: str) -> None:
+def test_limits(tmp_path: Path, make: object, limits: Limits, problem: str) -> None:
     archive = make(tmp_path / "x")  # type: ignore[operator]
-    assert fault in refused(archive, tmp_path / "out", limits=limits).what
+    assert problem in refused(archive, tmp_path / "out", limits=limits).what
     unpack([Packed(archive)], tmp_path / "out", limits=Limits(bytes=3003, files=3))
 
 
@@ -283,12 +283,12 @@ def test_an_archive_that_is_gone(tmp_path: Path) -> None:
     assert "does not exist" in refused(tmp_path / "x.zip", tmp_path / "out").what
 
 
-def test_a_full_disk_is_told_before_a_byte_is_written(
+def test_a_full_disk_is_noticed_before_a_byte_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = zipped(tmp_path / "x.zip")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=(64 << 20) + 3002))
-    assert "no room" in refused(archive, tmp_path / "out").what
+    assert "Not enough disk space" in refused(archive, tmp_path / "out").what
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=(64 << 20) + 3003))
     unpack([Packed(archive)], tmp_path / "out")
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 from cascadeport.base.errors import CascadeportError
-from cascadeport.download import Policy, Source, download, fetch, megabytes, transfer
+from cascadeport.download import Policy, Source, download_file, megabytes, transfer
 from cascadeport.download.part import Part
 
 from tests.helpers import web_server
@@ -40,25 +40,25 @@ def source(*addresses: str, size: int | None = len(CONTENT)) -> Source:
 
 
 def refused(wanted: Source, path: Path, policy: Policy = BRISK) -> str:
-    """The error of a fetch that must fail, without a file that could be taken for the right one."""
+    """The error of a download that must fail, and leave no file of that name."""
     with pytest.raises(CascadeportError) as caught:
-        fetch(wanted, path, policy=policy)
+        download_file(wanted, path, policy=policy)
     assert not path.exists()
     return str(caught.value)
 
 
 def test_a_file_gets_its_name_when_it_is_right(server: Server, tmp_path: Path) -> None:
     address = server.serve("/a", web_server.whole(CONTENT))
-    told: list[tuple[int, int, str]] = []
-    found = fetch(
+    reported: list[tuple[int, int, str]] = []
+    found = download_file(
         source(address),
         tmp_path / "deep" / "file.bin",
         policy=BRISK,
-        progress=lambda *step: told.append(step),
+        progress=lambda *step: reported.append(step),
     )
     assert found.path.read_bytes() == CONTENT
     assert (found.sha256, found.size, found.address) == (SHA256, len(CONTENT), address)
-    assert told[-1] == (len(CONTENT), len(CONTENT), "file.bin")
+    assert reported[-1] == (len(CONTENT), len(CONTENT), "file.bin")
     assert [path.name for path in found.path.parent.iterdir() if path.name[0] != "."] == [
         "file.bin"
     ]
@@ -71,7 +71,7 @@ def test_a_cut_is_resumed(server: Server, tmp_path: Path) -> None:
         web_server.cut(CONTENT, 10_000, tag='"1"'),
         web_server.whole(CONTENT, tag='"1"'),
     )
-    fetch(source(address), tmp_path / "f", policy=BRISK)
+    download_file(source(address), tmp_path / "f", policy=BRISK)
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert server.ranges("/a") == [None, "bytes=20000-", "bytes=30000-"]
     assert server.log[-1][1]["If-Range"] == '"1"'
@@ -82,11 +82,11 @@ def test_what_arrived_outlives_the_run(server: Server, tmp_path: Path) -> None:
     address = server.serve("/a", web_server.cut(CONTENT, 20_000), web_server.status(503))
     text = refused(source(address), tmp_path / "f")
     assert "503" in text
-    assert "what has arrived is kept" in text
+    assert "the same command again: it resumes" in " ".join(text.split())
     assert (tmp_path / "f.part").read_bytes() == CONTENT[:20_000]
     server.serve("/a", web_server.whole(CONTENT))
     server.log.clear()
-    fetch(source(address), tmp_path / "f", policy=BRISK)
+    download_file(source(address), tmp_path / "f", policy=BRISK)
     assert server.ranges("/a") == ["bytes=20000-"]
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert not (tmp_path / "f.part").exists()
@@ -99,10 +99,10 @@ def test_ctrl_c_keeps_what_arrived(server: Server, tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fetch(source(address), tmp_path / "f", policy=BRISK, progress=interrupt)
+        download_file(source(address), tmp_path / "f", policy=BRISK, progress=interrupt)
     arrived = (tmp_path / "f.part").stat().st_size
     assert 0 < arrived <= len(CONTENT)
-    fetch(source(address), tmp_path / "f", policy=BRISK)
+    download_file(source(address), tmp_path / "f", policy=BRISK)
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert [found for found in server.ranges("/a")[1:] if found != f"bytes={arrived}-"] == []
 
@@ -110,7 +110,7 @@ def test_ctrl_c_keeps_what_arrived(server: Server, tmp_path: Path) -> None:
 def test_another_address_goes_on_where_the_first_gave_up(server: Server, tmp_path: Path) -> None:
     first = server.serve("/a", web_server.cut(CONTENT, 20_000), web_server.status(404))
     second = server.serve("/b", web_server.whole(CONTENT))
-    found = fetch(source(first, second), tmp_path / "f", policy=BRISK)
+    found = download_file(source(first, second), tmp_path / "f", policy=BRISK)
     assert found.address == second
     assert server.ranges("/b") == ["bytes=20000-"]
 
@@ -121,7 +121,7 @@ def test_a_server_without_ranges_starts_again(server: Server, tmp_path: Path) ->
         web_server.cut(CONTENT, 20_000, ranges=False),
         web_server.whole(CONTENT, ranges=False),
     )
-    fetch(source(address), tmp_path / "f", policy=BRISK)
+    download_file(source(address), tmp_path / "f", policy=BRISK)
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert server.ranges("/a") == [None, "bytes=20000-"]
 
@@ -137,7 +137,7 @@ def test_a_server_without_ranges_that_always_cuts_is_given_up(
 
 def test_progress_resets_the_count_of_failures(server: Server, tmp_path: Path) -> None:
     address = server.serve("/a", web_server.cut(CONTENT, 5_000))
-    fetch(source(address), tmp_path / "f", policy=BRISK)
+    download_file(source(address), tmp_path / "f", policy=BRISK)
     assert len(server.log) == 10
     assert (tmp_path / "f").read_bytes() == CONTENT
 
@@ -146,7 +146,7 @@ def test_a_change_between_two_parts_is_noticed_by_its_tag(server: Server, tmp_pa
     address = server.serve(
         "/a", web_server.cut(OTHER, 20_000, tag='"old"'), web_server.whole(CONTENT, tag='"new"')
     )
-    fetch(source(address), tmp_path / "f", policy=BRISK)
+    download_file(source(address), tmp_path / "f", policy=BRISK)
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert len(server.log) == 2
 
@@ -155,7 +155,7 @@ def test_a_change_between_two_parts_is_noticed_by_the_digest(
     server: Server, tmp_path: Path
 ) -> None:
     address = server.serve("/a", web_server.cut(OTHER, 20_000), web_server.whole(CONTENT))
-    fetch(source(address), tmp_path / "f", policy=BRISK)
+    download_file(source(address), tmp_path / "f", policy=BRISK)
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert server.ranges("/a") == [None, "bytes=20000-", None]
 
@@ -166,14 +166,14 @@ def test_wrong_bytes_are_thrown_away_and_the_next_address_is_tried(
 ) -> None:
     wrong = server.serve("/wrong", web_server.whole(OTHER))
     right = server.serve("/right", web_server.whole(CONTENT))
-    found = fetch(source(wrong, right, size=size), tmp_path / "f", policy=BRISK)
+    found = download_file(source(wrong, right, size=size), tmp_path / "f", policy=BRISK)
     assert found.address == right
     assert found.path.read_bytes() == CONTENT
     assert server.ranges("/wrong") == [None]
     assert server.ranges("/right") == [None]
 
 
-def test_wrong_bytes_are_told_with_both_digests(server: Server, tmp_path: Path) -> None:
+def test_wrong_bytes_are_reported_with_both_digests(server: Server, tmp_path: Path) -> None:
     address = server.serve("/a", web_server.whole(OTHER))
     text = refused(source(address), tmp_path / "f")
     assert SHA256 in text
@@ -184,13 +184,13 @@ def test_wrong_bytes_are_told_with_both_digests(server: Server, tmp_path: Path) 
 def test_wrong_bytes_in_parts_are_given_one_second_chance(server: Server, tmp_path: Path) -> None:
     cut, rest = web_server.cut(OTHER, 20_000), web_server.whole(OTHER)
     address = server.serve("/a", cut, rest, cut, rest)
-    assert "other bytes" in refused(source(address), tmp_path / "f")
+    assert "another file" in refused(source(address), tmp_path / "f")
     assert server.ranges("/a") == [None, "bytes=20000-", None, "bytes=20000-"]
 
 
 def test_silence_is_a_broken_transfer(server: Server, tmp_path: Path) -> None:
     address = server.serve("/a", web_server.stall(CONTENT, 20_000), web_server.whole(CONTENT))
-    fetch(source(address), tmp_path / "f", policy=HASTY)
+    download_file(source(address), tmp_path / "f", policy=HASTY)
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert server.ranges("/a") == [None, "bytes=20000-"]
 
@@ -208,21 +208,21 @@ def test_a_trickle_is_a_broken_transfer(server: Server, tmp_path: Path) -> None:
 
 def test_a_length_that_is_too_long_does_not_matter(server: Server, tmp_path: Path) -> None:
     address = server.serve("/a", web_server.body(CONTENT, length=len(CONTENT) + 1000))
-    fetch(source(address, size=None), tmp_path / "f", policy=BRISK)
+    download_file(source(address, size=None), tmp_path / "f", policy=BRISK)
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert len(server.log) == 1
 
 
 def test_a_length_that_is_too_short_is_made_up_for(server: Server, tmp_path: Path) -> None:
     address = server.serve("/a", web_server.body(CONTENT, length=30_000), web_server.whole(CONTENT))
-    fetch(source(address), tmp_path / "f", policy=BRISK)
+    download_file(source(address), tmp_path / "f", policy=BRISK)
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert server.ranges("/a") == [None, "bytes=30000-"]
 
 
 def test_a_length_that_is_too_short_is_never_believed(server: Server, tmp_path: Path) -> None:
     address = server.serve("/a", web_server.body(CONTENT, length=30_000))
-    assert "other bytes" in refused(source(address, size=None), tmp_path / "f")
+    assert "another file" in refused(source(address, size=None), tmp_path / "f")
     text = refused(source(address), tmp_path / "f")
     assert "ended after 30,000 of 50,000 bytes" in text
 
@@ -237,7 +237,7 @@ def test_chunks_without_a_length(server: Server, tmp_path: Path) -> None:
     address = server.serve(
         "/a", web_server.chunked(CONTENT[:20_000], ended=False), web_server.chunked(CONTENT)
     )
-    fetch(source(address, size=None), tmp_path / "f", policy=BRISK)
+    download_file(source(address, size=None), tmp_path / "f", policy=BRISK)
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert len(server.log) == 2
 
@@ -245,7 +245,7 @@ def test_chunks_without_a_length(server: Server, tmp_path: Path) -> None:
 def test_redirects_are_followed_and_their_loops_left(server: Server, tmp_path: Path) -> None:
     server.serve("/there", web_server.whole(CONTENT))
     address = server.serve("/a", web_server.status(302, Location="/there"))
-    fetch(source(address), tmp_path / "f", policy=BRISK)
+    download_file(source(address), tmp_path / "f", policy=BRISK)
     loop = server.serve("/loop", web_server.status(302, Location="/loop"))
     text = refused(source(loop), tmp_path / "g")
     assert "redirects more than 5 times" in text
@@ -267,7 +267,7 @@ def test_a_redirect_from_https_to_http_is_refused(tmp_path: Path) -> None:
         hops.append(hop)
     hops[1].history = [hops[0]]
     with Part(tmp_path / "f") as part:
-        with pytest.raises(transfer.RefusedError, match="from https to http"):
+        with pytest.raises(transfer.PermanentError, match="from https to http"):
             transfer._check(hops[1], part, ranged=False)
         transfer._check(hops[0], part, ranged=False)
 
@@ -276,14 +276,14 @@ def test_a_redirect_from_https_to_http_is_refused(tmp_path: Path) -> None:
 def test_a_refusal_is_not_asked_again(server: Server, tmp_path: Path, code: int) -> None:
     refusing = server.serve("/a", web_server.status(code))
     right = server.serve("/b", web_server.whole(CONTENT))
-    assert fetch(source(refusing, right), tmp_path / "f", policy=BRISK).address == right
+    assert download_file(source(refusing, right), tmp_path / "f", policy=BRISK).address == right
     assert len(server.ranges("/a")) == 1
 
 
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
 def test_trouble_is_asked_again(server: Server, tmp_path: Path, code: int) -> None:
     address = server.serve("/a", web_server.status(code), web_server.whole(CONTENT))
-    fetch(source(address), tmp_path / "f", policy=BRISK)
+    download_file(source(address), tmp_path / "f", policy=BRISK)
     assert len(server.log) == 2
 
 
@@ -297,7 +297,7 @@ def test_waits_double_and_the_server_may_ask_for_longer_ones(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(download.time, "sleep", waits.append)
+    monkeypatch.setattr("cascadeport.download.file.time.sleep", waits.append)
     address = server.serve(
         "/a",
         web_server.status(500),
@@ -307,14 +307,14 @@ def test_waits_double_and_the_server_may_ask_for_longer_ones(
         web_server.status(503, Retry_After="4000"),
         web_server.whole(CONTENT),
     )
-    fetch(source(address), tmp_path / "f", policy=Policy(attempts=9))
+    download_file(source(address), tmp_path / "f", policy=Policy(attempts=9))
     assert waits == [1, 2, 4, 20, 60]
 
 
 def test_a_part_longer_than_the_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
     (tmp_path / "f.part").write_bytes(OTHER + OTHER)
     address = server.serve("/a", web_server.whole(CONTENT))
-    fetch(source(address, size=None), tmp_path / "f", policy=BRISK)
+    download_file(source(address, size=None), tmp_path / "f", policy=BRISK)
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert server.ranges("/a") == ["bytes=100000-", None]
 
@@ -323,7 +323,7 @@ def test_another_range_than_asked_for_is_not_used(server: Server, tmp_path: Path
     (tmp_path / "f.part").write_bytes(CONTENT[:20_000])
     shifted = web_server.body(CONTENT[10_000:], 206, Content_Range="bytes 10000-49999/50000")
     address = server.serve("/a", shifted, web_server.whole(CONTENT))
-    fetch(source(address), tmp_path / "f", policy=BRISK)
+    download_file(source(address), tmp_path / "f", policy=BRISK)
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert server.ranges("/a") == ["bytes=20000-", None]
 
@@ -331,12 +331,12 @@ def test_another_range_than_asked_for_is_not_used(server: Server, tmp_path: Path
 def test_a_whole_part_needs_no_request(server: Server, tmp_path: Path) -> None:
     (tmp_path / "f.part").write_bytes(CONTENT)
     address = server.serve("/a", web_server.status(404))
-    fetch(source(address), tmp_path / "f", policy=BRISK)
+    download_file(source(address), tmp_path / "f", policy=BRISK)
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert server.log == []
 
 
-def test_a_log_in_page_is_told_as_one(server: Server, tmp_path: Path) -> None:
+def test_a_login_page_is_recognised(server: Server, tmp_path: Path) -> None:
     page = b"<html>Please log in</html>"
     marked = server.serve("/a", web_server.body(page, Content_Type="text/html; charset=utf-8"))
     unmarked = server.serve("/b", web_server.body(page))
@@ -350,7 +350,7 @@ def test_a_compressed_transfer_is_refused(server: Server, tmp_path: Path) -> Non
     assert "gzip" in refused(source(address), tmp_path / "f")
 
 
-def test_no_connection_is_told_for_each_address(server: Server, tmp_path: Path) -> None:
+def test_no_connection_is_reported_for_each_address(server: Server, tmp_path: Path) -> None:
     dead = f"http://127.0.0.1:{server.server_address[1]}/dead"
     gone = server.serve("/gone", web_server.status(404))
     server.serve("/dead", lambda request: None)
@@ -359,28 +359,28 @@ def test_no_connection_is_told_for_each_address(server: Server, tmp_path: Path) 
     assert "/gone: the server says 404 Not Found" in text
 
 
-def test_a_full_disk_is_told_before_the_transfer(
+def test_a_full_disk_is_reported_before_the_transfer(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = server.serve("/a", web_server.whole(CONTENT))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=(64 << 20) + 49_999))
     text = refused(source(address), tmp_path / "f")
-    assert "no room for file.bin" in text
+    assert "Not enough disk space for file.bin" in text
     assert not (tmp_path / "f.part").exists()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=(64 << 20) + 50_000))
-    fetch(source(address), tmp_path / "f", policy=BRISK)
+    download_file(source(address), tmp_path / "f", policy=BRISK)
 
 
 def test_a_file_that_is_here_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(CONTENT)
-    found = fetch(source(server.serve("/a", web_server.whole(CONTENT))), tmp_path / "f")
+    found = download_file(source(server.serve("/a", web_server.whole(CONTENT))), tmp_path / "f")
     assert (found.address, found.sha256, server.log) == ("", SHA256, [])
 
 
 def test_a_wrong_file_that_is_here_is_moved_aside(server: Server, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(OTHER)
     address = server.serve("/a", web_server.whole(CONTENT))
-    assert fetch(source(address), tmp_path / "f", policy=BRISK).address == address
+    assert download_file(source(address), tmp_path / "f", policy=BRISK).address == address
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert (tmp_path / "f.wrong").read_bytes() == OTHER
 
@@ -390,7 +390,7 @@ def test_two_runs_at_once_fetch_once(server: Server, tmp_path: Path) -> None:
     found: list[str] = []
 
     def run() -> None:
-        found.append(fetch(source(address), tmp_path / "f", policy=BRISK).address)
+        found.append(download_file(source(address), tmp_path / "f", policy=BRISK).address)
 
     threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:
@@ -403,7 +403,7 @@ def test_two_runs_at_once_fetch_once(server: Server, tmp_path: Path) -> None:
 
 def test_the_beginning_of_a_digest_is_enough(server: Server, tmp_path: Path) -> None:
     address = server.serve("/a", web_server.whole(CONTENT))
-    found = fetch(Source("f", (address,), SHA256[:8]), tmp_path / "f", policy=BRISK)
+    found = download_file(Source("f", (address,), SHA256[:8]), tmp_path / "f", policy=BRISK)
     assert found.sha256 == SHA256
     wrong = "0" * 8
     assert wrong != SHA256[:8]
@@ -412,21 +412,21 @@ def test_the_beginning_of_a_digest_is_enough(server: Server, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("sha256", ["", "3b2f059", "3B2F0594", "g" * 8, "0" * 65])
 def test_nothing_is_fetched_unchecked(sha256: str) -> None:
-    with pytest.raises(CascadeportError, match="right bytes"):
+    with pytest.raises(CascadeportError, match="has no digest"):
         Source("f", ("https://example.org/f",), sha256)
 
 
 @pytest.mark.parametrize("address", ["", "ftp://example.org/f", "f", "http://", "file://host/f"])
 def test_addresses_are_checked(address: str) -> None:
-    with pytest.raises(CascadeportError, match="no address"):
+    with pytest.raises(CascadeportError, match="not an address|no address"):
         Source("f", (address,), SHA256)
 
 
 def test_progress_counts_megabytes() -> None:
-    told: list[tuple[int, int, str]] = []
-    report = megabytes(lambda *step: told.append(step))
+    reported: list[tuple[int, int, str]] = []
+    report = megabytes(lambda *step: reported.append(step))
     report(0, 2_500_000, "f")
     report(1_999_999, 2_500_000, "f")
     report(2_500_000, 2_500_000, "f")
     report(1_999_999, 0, "f")
-    assert told == [(0, 3, "f, MB"), (1, 3, "f, MB"), (3, 3, "f, MB"), (1, 2, "f, MB")]
+    assert reported == [(0, 3, "f, MB"), (1, 3, "f, MB"), (3, 3, "f, MB"), (1, 2, "f, MB")]

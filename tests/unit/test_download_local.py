@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cascadeport.base.errors import CascadeportError
-from cascadeport.download import Source, check, fetch
+from cascadeport.download import Source, check, download_file
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -30,14 +30,14 @@ def source(*addresses: str) -> Source:
 @pytest.mark.parametrize("spelling", ["path", "uri"])
 def test_a_local_file_is_linked_not_copied(own: Path, tmp_path: Path, spelling: str) -> None:
     address = str(own) if spelling == "path" else own.as_uri()
-    found = fetch(source(address), tmp_path / "out" / "f")
+    found = download_file(source(address), tmp_path / "out" / "f")
     assert (found.sha256, found.address) == (SHA256, address)
     assert found.path.samefile(own)
 
 
 def test_a_link_is_followed_to_its_file(own: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(own)
-    found = fetch(source(str(tmp_path / "link")), tmp_path / "out" / "f")
+    found = download_file(source(str(tmp_path / "link")), tmp_path / "out" / "f")
     assert found.path.samefile(own)
     assert not found.path.is_symlink()
 
@@ -49,7 +49,7 @@ def test_on_another_disk_it_is_copied(
         raise OSError(errno.EXDEV, "another disk")
 
     monkeypatch.setattr(os, "link", other_disk)
-    found = fetch(source(str(own)), tmp_path / "out" / "f")
+    found = download_file(source(str(own)), tmp_path / "out" / "f")
     assert found.path.read_bytes() == CONTENT
     assert not found.path.samefile(own)
 
@@ -57,17 +57,17 @@ def test_on_another_disk_it_is_copied(
 def test_a_wrong_local_file_is_left_alone_and_the_next_is_tried(own: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_bytes(b"other")
-    found = fetch(source(str(wrong), str(own)), tmp_path / "out" / "f")
+    found = download_file(source(str(wrong), str(own)), tmp_path / "out" / "f")
     assert found.address == str(own)
     assert wrong.read_bytes() == b"other"
 
 
-def test_every_local_failure_is_told(tmp_path: Path) -> None:
+def test_every_local_failure_is_reported(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_bytes(CONTENT[:-1])
     addresses = [str(wrong), str(tmp_path), str(tmp_path / "absent")]
     with pytest.raises(CascadeportError) as caught:
-        fetch(source(*addresses), tmp_path / "out" / "f")
+        download_file(source(*addresses), tmp_path / "out" / "f")
     first, second, third = caught.value.details
     assert "6,999 bytes instead of 7,000" in first
     assert "is not a file" in second
