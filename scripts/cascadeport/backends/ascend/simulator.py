@@ -68,7 +68,10 @@ def sources_digest() -> str:
     """The digest of all sources of the stand-ins."""
     return digest.of_value(
         [
-            digest.of_sources(SOURCES, "**/*"),
+            [
+                [name, hashlib.sha256(content).hexdigest()]
+                for name, content, _ in _tree(SOURCES, "")
+            ],
             *(digest.of_sources(PACKAGE / folder) for folder in _OWN_FOLDERS),
             *(digest.of_file(PACKAGE / module) for module in _OWN_MODULES),
             digest.of_file(Path(__file__)),
