@@ -17,7 +17,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from pictures import pictures
+from _pictures import pictures
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY)]

@@ -22,7 +22,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pictures import pictures
+from _pictures import pictures
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY)]
