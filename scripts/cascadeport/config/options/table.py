@@ -5,6 +5,8 @@ An entry's name is its name everywhere: `keep_going` is `--keep-going` on the co
 `Backend.supported`; the other targets refuse them.
 """
 
+# ruff: noqa: RUF009  `option` is a dataclass's `field` with a declaration in it.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
