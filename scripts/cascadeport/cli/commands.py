@@ -4,58 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cascadeport.base.errors import ExitCode
-from cascadeport.base.progress import Reporter
-from cascadeport.config.options import Option, Options, Request, of
-from cascadeport.config.options.table import ALL
+from cascadeport.cli.command import Call, Command
+from cascadeport.config.options import Options, of
 
 if TYPE_CHECKING:
-    from cascadeport.cli.door import Door
     from cascadeport.core.plan import Plan
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a command.
-
-    Args:
-        options: What was asked for about a target.
-        request: What was asked for besides.
-        given: The fields of the options that were given.
-        door: How the user came in.
-        reporter: Tells the user what happens.
-    """
-
-    options: Options
-    request: Request
-    given: frozenset[str]
-    door: Door
-    reporter: Reporter
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command.
-
-    Args:
-        name: What it is called; the Makefile has a target of the same name.
-        meaning: What it does, in Markdown.
-        run: Runs it and returns its exit code.
-        fields: The options that it takes, besides `--debug`.
-    """
-
-    name: str
-    meaning: str
-    run: Callable[[Call], int]
-    fields: tuple[str, ...] = ()
-
-    @property
-    def options(self) -> tuple[Option, ...]:
-        """The options that it takes."""
-        return tuple(each for each in ALL if each.field in (*self.fields, "debug"))
 
 
 def _all(call: Call) -> int:
@@ -83,33 +40,33 @@ def _plan(call: Call) -> int:
     with opened(call.options, call.reporter) as context:
         made = plan(context)
         if call.request.json:
-            print(json.dumps(_as_json(made, call.door), indent=1, ensure_ascii=False))
+            print(json.dumps(_as_json(made, call.worded), indent=1, ensure_ascii=False))
         else:
-            _print_plan(made, call.door)
+            _print_plan(made, call.worded)
     return ExitCode.OK
 
 
-def _print_plan(made: Plan, door: Door) -> None:
+def _print_plan(made: Plan, worded: Callable[[str], str]) -> None:
     print(f"target   {made.target_name} ({made.target.title}), engine {made.engine}")
     print(f"model    {made.card.name} ({made.card.title})")
     print(f"data     {made.data_name}")
     print(f"results  {made.results}")
     for note in made.notes:
-        print(f"note     {door.worded(note)}")
+        print(f"note     {worded(note)}")
     for stage in made.stages:
         freshness = stage.freshness
         mark = "skip" if freshness.is_up_to_date else "run"
         print(f"{mark:<8} {stage.name:<9} {stage.title}  [{stage.key[:12]}] {freshness.reason}")
 
 
-def _as_json(made: Plan, door: Door) -> dict[str, Any]:
+def _as_json(made: Plan, worded: Callable[[str], str]) -> dict[str, Any]:
     return {
         "target": made.target_name,
         "engine": made.engine,
         "model": made.card.name,
         "data": made.data_name,
         "results": str(made.results),
-        "notes": [door.worded(note) for note in made.notes],
+        "notes": [worded(note) for note in made.notes],
         "stages": [
             {
                 **stage.facts(),
@@ -131,9 +88,9 @@ def _doctor(call: Call) -> int:
         findings = [
             replace(
                 one,
-                finding=call.door.worded(one.finding),
-                reason=call.door.worded(one.reason),
-                remedy=call.door.worded(one.remedy),
+                finding=call.worded(one.finding),
+                reason=call.worded(one.reason),
+                remedy=call.worded(one.remedy),
             )
             for one in doctor.run_checks(context)
         ]
@@ -163,7 +120,7 @@ def _pin(call: Call) -> int:
 def _docs(call: Call) -> int:
     from cascadeport.cli import document
 
-    document.write()
+    document.write(COMMANDS)
     return ExitCode.OK
 
 

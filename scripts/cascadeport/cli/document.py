@@ -9,7 +9,7 @@ from cascadeport.base.errors import ExitCode
 from cascadeport.base.files import write_text
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.cli import schemas
-from cascadeport.cli.commands import COMMANDS, Command
+from cascadeport.cli.command import Command
 from cascadeport.config.options import Option
 from cascadeport.config.options.environment import VARIABLES
 from cascadeport.config.options.table import ALL
@@ -79,22 +79,22 @@ _MAKE = """\
 """
 
 
-def files() -> dict[Path, str]:
+def files(commands: Iterable[Command]) -> dict[Path, str]:
     """Everything that is generated, by path."""
-    return {PAGE: page(), MAKE: make(), **schemas.files()}
+    return {PAGE: page(commands), MAKE: make(), **schemas.files()}
 
 
-def write() -> None:
+def write(commands: Iterable[Command]) -> None:
     """Writes everything that is generated."""
-    for path, text in files().items():
+    for path, text in files(commands).items():
         write_text(path, text)
         print(path.relative_to(REPOSITORY))
 
 
-def page() -> str:
+def page(commands: Iterable[Command]) -> str:
     """docs/command-line.md."""
     return _PAGE.format(
-        commands=_table(("command", "meaning"), map(_command, COMMANDS)),
+        commands=_table(("command", "meaning"), map(_command, commands)),
         options=_table(("option", "make", "meaning"), map(_option, ALL)),
         variables=_table(
             ("variable", "meaning", "read by"),

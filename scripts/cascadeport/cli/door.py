@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.progress import Reporter
 from cascadeport.base.suggest import suggest
-from cascadeport.cli.commands import NAMED, Command
+from cascadeport.cli.command import Command
+from cascadeport.cli.commands import NAMED
 from cascadeport.config.options import Option
 from cascadeport.config.options.environment import VARIABLES
 from cascadeport.config.options.table import ALL

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 from cascadeport import __version__
 from cascadeport.base.errors import CascadeportError, ExitCode
 from cascadeport.base.suggest import suggest
-from cascadeport.cli.commands import COMMANDS, NAMED, Call, Command
+from cascadeport.cli.command import Call, Command
+from cascadeport.cli.commands import COMMANDS, NAMED
 from cascadeport.cli.door import Door, WordedReporter
 from cascadeport.config.options import Option, table
 
@@ -75,7 +76,7 @@ def parse(words: Sequence[str], door: Door) -> tuple[Command, Call] | None:
     _check_known(words, extra, [each.flag for each in takes], command)
     values = {key: value for key, value in vars(given).items() if key != "command"}
     options, request = table.read(values)
-    call = Call(options, request, frozenset(values), door, WordedReporter(door))
+    call = Call(options, request, frozenset(values), door.worded, WordedReporter(door))
     return command, call
 
 
