@@ -44,8 +44,9 @@ wheels: $(VENV)/ready ## download what TARGET='s image is built from, for WHEELS
 pin: $(VENV)/ready ## write images/bases.lock: the digests of the base images, from their registries
 	@$(RUN) pin
 
-docs: $(VENV)/ready ## write docs/command-line.md, docs/schemas and scripts/options.mk again
+docs: $(VENV)/ready ## write what is generated: docs/command-line.md, docs/schemas, lists in docs/, scripts/options.mk
 	@$(RUN) docs
+	@$(VENV)/bin/python scripts/architecture
 
 schemas: $(VENV)/ready ## write docs/schemas again
 	@$(RUN) schemas
