@@ -28,8 +28,8 @@ def all_schemas() -> dict[str, dict[str, Any]]:
     return {
         "card": _card(),
         "targets": _targets(),
-        "result": _schema(Result, "One target's result: result.json"),
-        "comparison": _schema(Comparison, "All results of a model on a data set: comparison.json"),
+        "result": _written(Result, "One target's result: result.json"),
+        "comparison": _written(Comparison, "All results of a model on a data set: comparison.json"),
     }
 
 
@@ -48,12 +48,14 @@ def write(folder: Path = FOLDER) -> None:
         print(path)
 
 
-def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:
-    return {"$schema": _DIALECT, **model.model_json_schema(), "title": title}
+def _written(model: type[BaseModel], title: str) -> dict[str, Any]:
+    """The schema of a file that this program writes: every key is there."""
+    schema = model.model_json_schema(mode="serialization")
+    return {"$schema": _DIALECT, **schema, "title": title}
 
 
 def _card() -> dict[str, Any]:
-    schema = _schema(cards.Contents, "A model card")
+    schema = {"$schema": _DIALECT, **cards.Contents.model_json_schema(), "title": "A model card"}
     # A list of classes may be in a file of its own, which is read before the card is validated.
     written = schema["properties"]["classes"]
     named = {"type": "string", "description": "A file that holds the list, from the card's folder."}
