@@ -32,7 +32,7 @@ _FLAGS = {each.flag: each for each in ALL}
 # What make itself may be given, and its own bookkeeping.
 _OF_MAKE = re.compile(r"SHELL|MAKE.*|-\*-.*|\.SHELL.*")
 _QUOTED = r"'[^']*'|\"[^\"]*\""
-_OPTION = re.compile(rf"(?<![\w/=-])(--[a-z][a-z-]*)(?:(=| )({_QUOTED}|[^\s`,;)]+))?")
+_OPTION = re.compile(rf"(?<![\w/=-])(--[a-z][a-z-]*)(?:(=| (?!--))({_QUOTED}|[^\s`,;)]+))?")
 _COMMAND = re.compile(rf"\bcascadeport ({'|'.join(NAMED)})\b")
 # In a sentence: `--limit 3`, but not `leave --limit out`. In backticks every next word is a value.
 _WORD = re.compile(r"[a-z][a-z-]*[.:]?")
