@@ -231,7 +231,7 @@ def test_a_model_in_somebodys_shell_is_no_mount() -> None:
 
 @pytest.mark.parametrize("user", ["0:0", "0", "00:5", "0:1000", "root", "root:root", "1000", ":"])
 def test_containers_never_run_as_root(user: str) -> None:
-    with pytest.raises(CascadeportError, match="never run as root|a user's and a group's number"):
+    with pytest.raises(CascadeportError, match=r"never run as root|a user's and a group's number"):
         context("cpu", engine="docker", environ={"CASCADEPORT_USER": user})
 
 
