@@ -49,7 +49,7 @@ test: $(VENV)/ready-dev ## the tests: TESTS="-k report" picks some
 	@$(VENV)/bin/python -m pytest $(TESTS)
 
 lint: $(VENV)/ready-dev ## style and types
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports
 
 bench: $(VENV)/ready-dev ## measure, and write docs/benchmarks.md
 	@$(VENV)/bin/python benchmarks/run.py

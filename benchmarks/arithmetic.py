@@ -21,12 +21,15 @@ import onnxruntime
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY)]
 
-from cascadeport import datasets, evaluation, graph, scenes  # noqa: E402
+from cascadeport import backends, datasets, evaluation, scenes  # noqa: E402
+from cascadeport.backends.ascend.executor import executable  # noqa: E402
 from cascadeport.config import cards  # noqa: E402
-from cascadeport.pipeline import job as jobs  # noqa: E402
+from cascadeport.graph import Request  # noqa: E402
+from cascadeport.pipeline.job import network_input  # noqa: E402
+from jobs import make_job  # noqa: E402
 
 from bundle.geometry import fit  # noqa: E402
-from bundle.job import FORMAT, Job, check_job  # noqa: E402
+from bundle.job import Job  # noqa: E402
 from bundle.picture import read_picture  # noqa: E402
 from bundle.postprocess import coco_rows, locate  # noqa: E402
 from bundle.preprocess import Canvas, Preprocessor  # noqa: E402
@@ -59,51 +62,42 @@ class Contender:
 
 def job_for(card: cards.Card, dataset: datasets.Dataset, folder: Path) -> Job:
     """The bundle's job, of which only preparing and locating is used."""
-    return check_job(
-        {
-            "format": FORMAT,
-            "models": [{"path": "unused.onnx", "sha256": "0" * 64}],
-            "input": jobs.network_input(card),
-            "outputs": {"boxes": "boxes", "labels": "labels"},
-            "preprocess": {
-                "mean": list(card.input.mean),
-                "std": list(card.input.std),
-                "channels": card.input.channels,
-                "padding": card.input.padding,
-            },
-            "postprocess": {"score_threshold": 0.05, "max_detections": 100},
-            "classes": [each.model_dump() for each in card.classes],
-            "pictures": {
-                "root": str(dataset.pictures_dir),
-                "items": [
-                    {"id": each.id, "file": each.file, "width": each.width, "height": each.height}
-                    for each in dataset.items
-                ],
-            },
-            "runner": {"name": "onnxruntime", "threads": 1, "options": {}},
-            "stream": {"workers": 1, "queue": 1},
-            "measure": {"warmup": 0, "repeats": 1, "repeat_pictures": 1},
-            "keep_going": False,
-            "draw": 0,
+    return make_job(
+        folder,
+        networks=[{"path": "unused.onnx", "sha256": "0" * 64}],
+        input=network_input(card),
+        preprocess={
+            "mean": list(card.input.mean),
+            "std": list(card.input.std),
+            "channels": card.input.channels,
+            "padding": card.input.padding,
         },
-        str(folder),
+        classes=[each.model_dump() for each in card.classes],
+        pictures={
+            "root": str(dataset.pictures_dir),
+            "items": [
+                {"id": each.id, "file": each.file, "width": each.width, "height": each.height}
+                for each in dataset.items
+            ],
+        },
     )
 
 
 def contenders(neutral: Path, folder: Path) -> Iterator[Contender]:
     """Every lowering, and the Ascend graph in each arithmetic, faithful and as the public port."""
-    for target in ("onnxruntime", "onnxruntime-1.9"):
-        done = graph.lower(neutral, folder / f"{target}.onnx", target)
-        yield Contender(target, done.path)
-    done = graph.lower(neutral, folder / "half.onnx", "onnxruntime", precision="float16")
+    for name in ("onnxruntime", "onnxruntime-1.9"):
+        done = backends.lowering(name).lower(neutral, folder / f"{name}.onnx")
+        yield Contender(name, done.path)
+    half = Request(precision="float16")
+    done = backends.lowering("onnxruntime").lower(neutral, folder / "half.onnx", half)
     yield Contender("onnxruntime, float16 (as a CPU computes it)", done.path)
-    faithful = {"proposals": 1000, "across_levels": False}
-    for how, options in (("faithful", faithful), ("as the public port", {})):
-        done = graph.lower(neutral, folder / "ascend.onnx", "ascend", **options)
+    faithful = Request(proposals=1000, across_levels=False)
+    for how, request in (("faithful", faithful), ("as the public port", Request())):
+        done = backends.lowering("ascend").lower(neutral, folder / "ascend.onnx", request)
         for arithmetic in ("fp32", "fp16", "force_fp16"):
             name = f"ascend, {how}, {arithmetic}"
             path = folder / f"{how}-{arithmetic}.onnx"
-            yield Contender(name, graph.executable(done.path, path, arithmetic))
+            yield Contender(name, executable(done.path, path, arithmetic))
 
 
 def main() -> None:

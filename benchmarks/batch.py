@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "benchmarks"), str(REPOSITORY / "scripts")]
 
 import r101  # noqa: E402
-from cascadeport import graph  # noqa: E402
+from cascadeport import backends  # noqa: E402
 
 BATCHES, ROUNDS = (1, 2), 3
 
@@ -51,7 +51,7 @@ def dense(model: onnx.ModelProto) -> onnx.ModelProto:
 def main() -> None:
     r101.export()
     lowered = r101.EXPORT / "onnxruntime.onnx"
-    graph.lower(r101.EXPORT / "neutral.onnx", lowered, "onnxruntime")
+    backends.lowering("onnxruntime").lower(r101.EXPORT / "neutral.onnx", lowered)
     part = dense(onnx.load(lowered))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))

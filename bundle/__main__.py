@@ -1,4 +1,4 @@
-"""python -m bundle: the bundle's command line. Exit codes: 0 done, 2 error, 128+n signal n."""
+"""python -m bundle: the command line. Exit codes: 0 success, 2 error, 128+n after signal n."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ import traceback
 from typing import Any, List, Optional
 
 from bundle import events
+from bundle.commands import Command, runner_commands
 from bundle.errors import BundleError, Interrupted
 from bundle.job import read_job
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    """Runs one command. What it says on standard output is JSON lines."""
+    """Runs one command; returns the exit code. Standard output is JSON lines and nothing else."""
     options = _parser().parse_args(arguments)
     events.claim_standard_output()
     try:
-        return options.command(options)
+        if options.command is None:
+            return _selfcheck()
+        command: Command = options.command
+        command.run(*(getattr(options, name) for name in command.arguments))
+        events.emit("done")
+        return 0
     except BundleError as failure:
         return _fail(failure, options.debug)
     except BrokenPipeError:
@@ -27,61 +33,41 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except MemoryError:
         return _fail(
             BundleError(
-                "The memory does not suffice.",
+                "Out of memory.",
                 "",
-                "Lower stream.queue or stream.workers, or raise the container's limit.",
+                "Lower stream.queue or stream.workers, or raise the container's memory limit.",
             ),
             options.debug,
         )
     except Exception as failure:
         return _fail(
             BundleError(
-                "Unexpected: {}: {}".format(type(failure).__name__, failure),
+                "Internal error: {}: {}".format(type(failure).__name__, failure),
                 "",
-                "This is a fault of the bundle; run again with --debug and report what it prints.",
+                "This is a bug in the bundle; run again with --debug and report the output.",
             ),
             options.debug,
         )
 
 
-def _run(options: Any) -> int:
+def _run(job: str, out: str) -> None:
     from bundle.run import run
 
-    run(read_job(options.job), options.out)
-    events.emit("done")
-    return 0
+    run(read_job(job), out)
 
 
-def _bins_write(options: Any) -> int:
-    from bundle.bins import write_bins
-
-    write_bins(read_job(options.job), options.out)
-    events.emit("done")
-    return 0
-
-
-def _bins_read(options: Any) -> int:
-    from bundle.bins import read_bins
-
-    read_bins(read_job(options.job), options.results, options.out)
-    events.emit("done")
-    return 0
-
-
-def _bins_run(options: Any) -> int:
-    from bundle.ais_infer import run_bins
-
-    run_bins(read_job(options.job), options.out)
-    events.emit("done")
-    return 0
-
-
-def _selfcheck(options: Any) -> int:
+def _selfcheck() -> int:
     from bundle.selfcheck import selfcheck
 
     result = selfcheck()
     events.emit("selfcheck", **result)
     return 0 if result["ok"] else 2
+
+
+def _tensors(settings: str, inputs: str, out: str) -> None:
+    from bundle.tensors import run_tensors
+
+    run_tensors(settings, inputs, out)
 
 
 def _fail(failure: BundleError, debug: bool) -> int:
@@ -93,32 +79,29 @@ def _fail(failure: BundleError, debug: bool) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bundle", description=__doc__)
-    parser.add_argument("--debug", action="store_true", help="print tracebacks on standard error")
-    commands = parser.add_subparsers(dest="name")
-    commands.required = True
-    _add(commands, "run", _run, "run a job", ("job", "out"))
-    _add(commands, "selfcheck", _selfcheck, "check this installation", ())
-    write = ("job", "out")
-    _add(commands, "bins-write", _bins_write, "write the input files of ais_infer", write)
-    read = ("job", "results", "out")
-    _add(commands, "bins-read", _bins_read, "read the output files of ais_infer", read)
-    _add(commands, "bins-run", _bins_run, "run a job by ais_infer", ("job", "out"))
+    parser.add_argument("--debug", action="store_true", help="print tracebacks to standard error")
+    subparsers = parser.add_subparsers(dest="name")
+    subparsers.required = True
+    text = "check this installation"
+    subparsers.add_parser("selfcheck", help=text, description=text).set_defaults(command=None)
+    own = [
+        Command("run", "run a job", ("job", "out"), _run),
+        Command("tensors", "run arrays through a network", ("settings", "inputs", "out"), _tensors),
+    ]
+    for command in [*own, *runner_commands()]:
+        subparser = subparsers.add_parser(command.name, help=command.help, description=command.help)
+        for name in command.arguments:
+            subparser.add_argument(name)
+        subparser.set_defaults(command=command)
     return parser
-
-
-def _add(commands: Any, name: str, command: Any, text: str, arguments: Any) -> None:
-    parser = commands.add_parser(name, help=text, description=text)
-    for argument in arguments:
-        parser.add_argument(argument)
-    parser.set_defaults(command=command)
 
 
 def _interrupt(number: int, frame: Any) -> None:
     raise Interrupted(number)
 
 
-def _end(code: int) -> None:
-    """Ends at once: the interpreter would wait for threads that a signal does not wait for."""
+def _exit(code: int) -> None:
+    """Exits at once. A normal exit would wait for threads that are stuck in a runtime."""
     try:
         sys.stdout.flush()
     finally:
@@ -131,6 +114,6 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except Interrupted as interruption:
-        _end(interruption.exit_code)
+        _exit(interruption.exit_code)
     except BrokenPipeError:
-        os._exit(128 + signal.SIGPIPE)  # nobody listens any more
+        os._exit(128 + signal.SIGPIPE)  # whoever read the events is gone

@@ -1,25 +1,33 @@
-"""What a runtime must do to be run by the bundle, and the runtimes that there are."""
+"""What a runtime must offer to run networks for the bundle. Every folder below is a runner.
+
+A job names its runner, and the name is the folder's. There is no table of names: a new runner is a
+new folder (see README.md) and changes no other file.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any, Dict, NamedTuple, Optional, Tuple
-
-import numpy as np
+import os
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
 
 from bundle.errors import BundleError
-from bundle.job import Job
+from bundle.job import Job, NetworkFile
+
+if TYPE_CHECKING:
+    # Not imported at run time: the command line asks every runner for its commands first.
+    import numpy as np
 
 
 class Outputs(NamedTuple):
-    """What the network found in one picture, as the runtime gave it.
+    """What a network returned for one picture.
 
     Args:
         boxes: (n, 5) float32: x1, y1, x2, y2, score in network pixels.
-        labels: (n,) int32 or int64.
-        h2d_ms: Milliseconds to copy the input to the device, where the runtime tells.
-        device_ms: Milliseconds of the network itself, where the runtime tells.
-        d2h_ms: Milliseconds to copy the outputs back, where the runtime tells.
+        labels: (n,) int32 or int64: class indices.
+        h2d_ms: Milliseconds to copy the input to the device; None if the runtime does not say.
+        device_ms: Milliseconds that the network itself took; None if the runtime does not say.
+        d2h_ms: Milliseconds to copy the outputs back; None if the runtime does not say.
     """
 
     boxes: np.ndarray
@@ -30,47 +38,50 @@ class Outputs(NamedTuple):
 
 
 class Runner:
-    """Networks, one for every shape, loaded on a device. Used from one thread at a time.
-
-    Loading checks the network against the contract and raises BundleError where it differs.
-    """
+    """A network that is loaded on a device. It is called from one thread at a time."""
 
     def describe(self) -> Dict[str, Any]:
-        """What runs, for run.json: `runtime`, `runtime_version`, `provider` (asked for) and
-        `providers` (that really run). `simulated` is true where no device is behind it.
-        `problems` are sentences that make the run invalid; there are none before the first run."""
+        """What runs the network, for `environment` in run.json.
+
+        Returns:
+            `runtime`, `runtime_version`, `provider` (the one requested) and `providers` (those in
+            use), and whatever else the runner knows. `simulated` is true if there is no real
+            device. `problems` lists, a sentence each, what makes the run invalid; it can only be
+            complete after the first picture.
+        """
         raise NotImplementedError
 
     def run(self, batch: np.ndarray) -> Outputs:
-        """Runs the network of that shape.
+        """Runs the network on one picture.
 
         Args:
-            batch: The input, in a shape and the type that the job says. Not kept after the call.
+            batch: The input, in the shape and type that the job specifies. The array is reused
+                for another picture as soon as this returns.
 
         Raises:
-            BundleError: The network failed, or ran elsewhere than was asked for.
+            BundleError: The network failed, or did not run where it was supposed to.
         """
         raise NotImplementedError
 
     def close(self) -> None:
-        """Gives the device back."""
+        """Releases the device."""
 
 
-class ByShape(Runner):
-    """Runners of one network each. Each batch goes to the one that takes its shape.
+class RunnerByShape(Runner):
+    """Several networks that differ in the shape of their input. Each batch goes to its own.
 
     Args:
-        runners: By the shape of their batch.
+        runners: A runner for each shape of a batch.
     """
 
     def __init__(self, runners: Dict[Tuple[int, ...], Runner]) -> None:
         self._runners = runners
 
     def describe(self) -> Dict[str, Any]:
-        told = [runner.describe() for runner in self._runners.values()]
-        problems = [problem for one in told for problem in one.get("problems", [])]
-        # They are alike in everything but what went wrong.
-        return dict(told[0], problems=problems)
+        descriptions = [runner.describe() for runner in self._runners.values()]
+        problems = [problem for one in descriptions for problem in one.get("problems", [])]
+        # They differ in nothing else.
+        return dict(descriptions[0], problems=problems)
 
     def run(self, batch: np.ndarray) -> Outputs:
         return self._runners[batch.shape].run(batch)
@@ -80,38 +91,61 @@ class ByShape(Runner):
             runner.close()
 
 
-# Runtimes that may keep Python's lock while the device computes: see runners/apart.py.
-_KEEPS_LOCK = frozenset({"aclruntime"})
+def runner_names() -> List[str]:
+    """The names of all runners, sorted: the packages in this folder."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    return sorted(
+        name
+        for name in os.listdir(folder)
+        if name.isidentifier() and os.path.isfile(os.path.join(folder, name, "__init__.py"))
+    )
 
-# A runner's module is imported only when its runtime is asked for: no image has them all.
-_MODULES = {"aclruntime": "bundle.runners.ascend", "onnxruntime": "bundle.runners.onnx"}
+
+def runner_module(name: str) -> ModuleType:
+    """The package of a runner. Importing it does not import the runtime.
+
+    Raises:
+        BundleError: There is no runner of that name.
+    """
+    if name not in runner_names():
+        raise BundleError(
+            "There is no runner '{}'.".format(name),
+            "runner.name",
+            "Available runners: {}.".format(", ".join(runner_names())),
+        )
+    return importlib.import_module("{}.{}".format(__name__, name))
 
 
-def runs_apart(job: Job) -> bool:
-    """Whether the network gets a process of its own; `runner.options.apart` can say so too."""
-    return bool(job.runner.options.get("apart", job.runner.name in _KEEPS_LOCK))
+def needs_own_process(job: Job) -> bool:
+    """Whether the network should run in a process of its own (see process.py).
+
+    By default it does if the runtime may hold Python's lock while the device computes;
+    `runner.options.own_process` overrides this. False for an unknown runner, which is reported
+    when the network is loaded.
+    """
+    name = job.runner.name
+    default = name in runner_names() and runner_module(name).KEEPS_GIL
+    return bool(job.runner.options.get("own_process", default))
 
 
 def open_runner(job: Job) -> Runner:
     """Loads the job's networks.
 
     Raises:
-        BundleError: The runner is unknown, its runtime is not installed, the network cannot be
-            loaded or does not obey the contract.
+        BundleError: There is no such runner, its runtime is not installed, or a network cannot be
+            loaded or violates the contract.
     """
-    name = job.runner.name
-    if name not in _MODULES:
-        raise BundleError(
-            "There is no runner '{}'.".format(name),
-            "runner.name",
-            "Runners: {}.".format(", ".join(sorted(_MODULES))),
-        )
-    load = importlib.import_module(_MODULES[name]).load
+    module = runner_module(job.runner.name)
     runners: Dict[Tuple[int, ...], Runner] = {}
     try:
         for network in job.runner.networks:
-            runners[job.preprocess.batch(network.shape)] = load(job, network)
+            runners[job.preprocess.batch(network.shape)] = _load(module, job, network)
     except BundleError:
-        ByShape(runners).close()
+        RunnerByShape(runners).close()
         raise
-    return ByShape(runners) if len(runners) > 1 else next(iter(runners.values()))
+    return RunnerByShape(runners) if len(runners) > 1 else next(iter(runners.values()))
+
+
+def _load(module: ModuleType, job: Job, network: NetworkFile) -> Runner:
+    runner: Runner = module.load(job, network)
+    return runner

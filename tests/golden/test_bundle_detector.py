@@ -40,9 +40,9 @@ def test_nanodet_on_coco(shared: Path, tmp_path: Path) -> None:
         classes=[{"name": one["name"], "category_id": one["id"]} for one in categories],
         measure={"warmup": 1, "repeats": 1, "repeat_pictures": 1},
     )
-    assert content["models"][0]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert content["networks"][0]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     record = run(check_job(content, "/"), str(tmp_path))
-    assert record["images"] == 26
+    assert record["pictures"] == 26
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(annotations))
         evaluation = COCOeval(coco, coco.loadRes(str(tmp_path / "detections.json")), "bbox")

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bundle.bins import write_bins
+from bundle.runners.aclruntime.bins import write_bins
 from tests.helpers import bundle_jobs as jobs
 
 HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bundle.bins import write_bins
+from bundle.runners.aclruntime.bins import write_bins
 from tests.golden.test_preprocess_mmcv import MEAN, STD, noise
 from tests.helpers import bundle_jobs as jobs
 
@@ -35,7 +35,7 @@ def test_digests_that_mmdet_made(tmp_path: Path) -> None:
         input=PUBLIC,
         preprocess={"mean": list(MEAN), "std": list(STD), "padding": "corner"},
     )
-    content["models"] *= 2
+    content["networks"] *= 2
     write_bins(jobs.checked(content), str(tmp_path / "out"))
     found = [
         hashlib.sha256(

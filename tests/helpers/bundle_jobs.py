@@ -73,7 +73,7 @@ def job(
     """A job that keeps bright values above 0.5 after normalising with mean 0 and std 255."""
     content: dict[str, Any] = {
         "format": FORMAT,
-        "models": [file(model) if model else {"path": "none.onnx", "sha256": "0"}],
+        "networks": [file(model) if model else {"path": "none.onnx", "sha256": "0"}],
         "input": {"name": "input", "dtype": "float32", **square(SIZE)},
         "outputs": {"boxes": "boxes", "labels": "labels"},
         "preprocess": {
@@ -131,11 +131,11 @@ def oriented(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     content = small(tmp_path, **changes)
     dtype = content["input"]["dtype"]
     threshold = 127.5 if dtype == "uint8" else 0.5
-    content["models"] = []
+    content["networks"] = []
     for shape in ORIENTED:
         path = tmp_path / "tiny-{}x{}.onnx".format(*shape)
         tiny_model.save(path, size=shape, dtype=dtype, threshold=threshold)
-        content["models"].append(file(path))
+        content["networks"].append(file(path))
     content["input"].update(shapes=[list(shape) for shape in ORIENTED], resize=list(RESIZE))
     return content
 
@@ -169,7 +169,7 @@ def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]
 
 
 def events(text: str) -> list[dict[str, Any]]:
-    """What the bundle said on standard output; every line of it must be JSON."""
+    """The events that the bundle wrote to standard output; every line must be JSON."""
     return [json.loads(line) for line in text.splitlines()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cascadeport import backends
+from cascadeport.backends.onnxruntime.backend import OnnxRuntimeTarget
+from cascadeport.config import hosts
 from cascadeport.config.options import Options
-from cascadeport.config.targets import Runner, Target
+from cascadeport.config.targets import Target
 from cascadeport.containers.engine import DockerEngine
 from cascadeport.core.task import Event, Mount, Task
 
@@ -47,17 +51,17 @@ USER 1000:1000
 """
 
 
-def target(compose: Path) -> Target:
+def target(compose: Path) -> OnnxRuntimeTarget:
     """A target whose containers obey a compose file."""
-    return Target(
+    return OnnxRuntimeTarget(
         title="probe",
+        backend="onnxruntime",
         engine="docker",
         image="probe",
         compose=str(compose),
-        lowering="onnxruntime",
         model="demo",
         data="demo",
-        runner=Runner(name="onnxruntime", provider="CPUExecutionProvider"),
+        provider="CPUExecutionProvider",
     )
 
 
@@ -67,6 +71,9 @@ class Probe:
     Args:
         engine: The engine.
         folder: For its Dockerfile, compose file, logs and results.
+
+    Attributes:
+        row: The target's row; a test may put another backend's in its place.
     """
 
     def __init__(self, engine: PrivateEngine, folder: Path) -> None:
@@ -75,6 +82,7 @@ class Probe:
         self.events: list[Event] = []
         self.out = folder / "out"
         self.out.mkdir()
+        self.row: Target = target(folder / "probe.yaml")
         (folder / "Dockerfile").write_text(DOCKERFILE)
         self.declare()
 
@@ -85,10 +93,14 @@ class Probe:
 
     def open(self, **options: Any) -> DockerEngine:
         """The docker engine of the orchestrator, for this target."""
+        environ = dict(os.environ)
         return DockerEngine(
             "probe",
-            target(self.folder / "probe.yaml"),
+            self.row,
+            backends.of(self.row),
             Options(build=self.folder / "build", **options),
+            hosts.find("probe", {}, environ),
+            environ,
         )
 
     def task(self, script: str, deadline_s: float | None = None, **env: str) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,7 @@ def session(path: Path) -> Session:
     """A lowered float32 graph in this environment's onnxruntime, whichever lowering made it."""
     loaded = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
-    def run(batch: Any) -> tuple[Any, Any]:
-        boxes, labels = loaded.run(["boxes", "labels"], {"input": batch})
-        return boxes, labels
+    def run(inputs: Sequence[Any]) -> list[Any]:
+        return [tuple(loaded.run(["boxes", "labels"], {"input": one})) for one in inputs]
 
     return Session(f"onnxruntime {onnxruntime.__version__}", run)

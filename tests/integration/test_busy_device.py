@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
-from cascadeport import doctor
+from cascadeport.backends.onnxruntime.backend import OnnxRuntime
+from cascadeport.base.errors import ExitCode
 from cascadeport.base.progress import Reporter
-from cascadeport.commands import run as pipeline
+from cascadeport.commands.run import run
 from cascadeport.config.options import Options
+from cascadeport.core.check import Check, idle
 
 from tests.helpers import small_world
 
@@ -18,8 +20,8 @@ from tests.helpers import small_world
 def test_a_busy_device_makes_the_result_invalid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = "Others use the device: somebody (4711)."
-    monkeypatch.setattr(doctor, "busy", lambda name, target, options: [told])
+    busy = Check("idle", lambda context: True, lambda context: idle(["somebody (4711)"]), True)
+    monkeypatch.setattr(OnnxRuntime, "checks", (*OnnxRuntime.checks, busy))
     small_world.card(tmp_path)
     small_world.dataset(tmp_path / "data")
     options = Options(
@@ -30,7 +32,7 @@ def test_a_busy_device_makes_the_result_invalid(
         repeats=1,
     )
     stream = io.StringIO()
-    assert pipeline.run(options, Reporter(stream)) == pipeline.INVALID
+    assert run(options, Reporter(stream)) == ExitCode.INVALID
     assert "somebody (4711). The result will be INVALID." in stream.getvalue()
     comparison = tmp_path / "results" / "small-data" / "comparison.json"
     row = json.loads(comparison.read_text())["rows"][0]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.config import compose
-from cascadeport.containers import images
+from cascadeport.containers import declaration, images
 
 from tests.helpers import docker_compose
 
@@ -42,7 +42,9 @@ UNITS = {"m": 1 << 20, "g": 1 << 30}
 def command(repository: Path) -> list[str]:
     found = docker_compose.find(repository / "build" / "tools" / "docker-compose")
     if found is None:
-        pytest.skip("there is no docker compose of version 2, and none can be brought")
+        pytest.skip(
+            "there is no docker compose of version 2; CASCADEPORT_DOWNLOAD_TOOLS=1 downloads one"
+        )
     return found
 
 
@@ -96,7 +98,7 @@ def test_both_read_the_same(command: list[str], file: str, settings: dict[str, s
         assert sorted(volumes) == sorted(compose.binds(service, FOLDER))
         devices = [one.split(":")[:2] for one in map(device_text, other.get("devices", []))]
         assert sorted(devices) == sorted(one.split(":")[:2] for one in service.devices)
-        requests = compose.create_arguments(service).get("device_requests", [])
+        requests = declaration.create_arguments(service).get("device_requests", [])
         reserved = other.get("deploy", {}).get("resources", {}).get("reservations", {})
         assert [
             (one["driver"], one["device_ids"], one["capabilities"])

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cascadeport.backends.ascend.target import AscendTarget
 from cascadeport.base.errors import CascadeportError
 
 from tests.helpers import docker_fixtures
@@ -130,7 +131,7 @@ def test_removed_from_outside(probe: Probe) -> None:
 
 
 def test_a_hung_command_is_stopped_at_its_deadline(probe: Probe) -> None:
-    with pytest.raises(CascadeportError, match="said nothing for 2 s"):
+    with pytest.raises(CascadeportError, match="printed nothing for 2 s and was stopped"):
         probe.run("echo started; sleep 300", deadline_s=2)
 
 
@@ -138,7 +139,16 @@ def test_a_missing_device_node_is_named_before_anything_starts(probe: Probe) -> 
     probe.declare('    devices: ["/dev/davinci0:/dev/davinci0"]')
     with pytest.raises(CascadeportError, match="/dev/davinci0 is missing") as caught:
         probe.run("true")
-    assert "SIMULATE=1" in caught.value.next
+    assert "the driver of the device is loaded" in caught.value.next
+    probe.row = AscendTarget(
+        **probe.row.model_dump(exclude={"backend", "provider", "provider_options", "session"}),
+        backend="ascend",
+        soc="Ascend310P3",
+    )
+    with pytest.raises(CascadeportError, match="/dev/davinci0 is missing") as caught:
+        probe.run("true")
+    assert "npu-smi info" in caught.value.next
+    assert "--simulate" in caught.value.next
 
 
 def test_a_device_the_engine_refuses_is_named(
@@ -148,7 +158,7 @@ def test_a_device_the_engine_refuses_is_named(
 
     probe.declare('    devices: ["/dev/davinci7:/dev/davinci7"]')
     # As on another host, whose nodes cannot be looked at from here.
-    monkeypatch.setattr(containers, "check_devices", lambda service: None)
+    monkeypatch.setattr(containers, "check_devices", lambda service, backend: None)
     with pytest.raises(CascadeportError, match="/dev/davinci7 is missing, or may not"):
         probe.run("true")
 
@@ -169,7 +179,7 @@ GPU = """\
 
 def test_an_engine_that_cannot_hand_in_a_gpu(probe: Probe) -> None:
     probe.declare(GPU)
-    with pytest.raises(CascadeportError, match="cannot hand in a GPU") as caught:
+    with pytest.raises(CascadeportError, match="cannot hand a GPU to a container") as caught:
         probe.run("true")
     assert "NVIDIA container toolkit" in caught.value.next
 
@@ -256,9 +266,10 @@ def test_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 _AS_NOBODY = """
 import os, sys
 os.setgid(65534); os.setuid(65534)
-from cascadeport.engines import hosts
+from cascadeport.config import hosts
+from cascadeport.containers import connection
 try:
-    hosts.connect(hosts.Host(host=sys.argv[1]))
+    connection.connect(hosts.Host(host=sys.argv[1]))
 except Exception as error:
     print(type(error).__name__, error)
 """
@@ -268,7 +279,7 @@ def test_no_permission_on_the_socket(engine: PrivateEngine, repository: Path) ->
     engine.folder.chmod(0o755)
     engine.socket.chmod(0o660)
     # Imported before the change of user, who may not read this checkout.
-    script = "import docker, cascadeport.engines.hosts\n" + _AS_NOBODY
+    script = "import docker, cascadeport.containers.connection\n" + _AS_NOBODY
     said = subprocess.run(
         [sys.executable, "-c", script, engine.host],
         env={**os.environ, "PYTHONPATH": str(repository / "scripts")},
@@ -295,9 +306,11 @@ def test_ctrl_c_leaves_nothing(probe: Probe) -> None:
 _ORCHESTRATOR = """
 import sys
 from pathlib import Path
+from tests.helpers import docker_fixtures
 from tests.helpers.docker_fixtures import Probe
 probe = Probe.__new__(Probe)
 probe.folder, probe.events = Path(sys.argv[1]), []
+probe.row = docker_fixtures.target(probe.folder / "probe.yaml")
 probe.out = probe.folder / "out"
 probe.run("echo > /out/ready; sleep 300")
 """

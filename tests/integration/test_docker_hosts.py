@@ -14,16 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cascadeport import backends
 from cascadeport.backends.ascend import checks as npu
-from cascadeport.backends.onnxruntime import nvidia
 from cascadeport.base.errors import CascadeportError
-from cascadeport.config import hosts, targets
-from cascadeport.config.options import Options
-from cascadeport.core.check import Context
-from cascadeport.core.machine import Node, Place
+from cascadeport.config import hosts
+from cascadeport.containers import connection
+from cascadeport.core.machine import Machine, Node
 from cascadeport.core.task import Mount, Task
 
-from tests.helpers import docker_fixtures
+from tests.helpers import contexts, docker_fixtures
 from tests.helpers.docker_engine import PrivateEngine
 from tests.helpers.docker_fixtures import Probe
 from tests.helpers.free_port import free_port
@@ -250,21 +249,20 @@ def test_a_link_among_the_results_is_refused(probe: Probe, tls: Path, port: int)
 
 def test_the_doctor_looks_at_an_ssh_host(sshd: hosts.Host, tmp_path: Path) -> None:
     """Programs, files and device nodes of the other machine; here it is this one again."""
-    place = Place(sshd, os.environ["PATH"])
-    answer = place.run("printf", "%s|", "two words", "$HOME; 'x'")
+    machine = Machine(sshd, os.environ["PATH"])
+    answer = machine.run("printf", "%s|", "two words", "$HOME; 'x'")
     assert answer is not None
     assert (answer.code, answer.output) == (0, "two words|$HOME; 'x'|")
-    assert place.run("no-such-program-anywhere") is None
-    assert place.node("/dev/zero") == Node(0o666, 0)
-    assert place.node("/dev/davinci77") is None
-    assert place.text(str(tmp_path / "absent")) is None
+    assert machine.run("no-such-program-anywhere") is None
+    assert machine.node("/dev/zero") == Node(0o666, 0)
+    assert machine.node("/dev/davinci77") is None
+    assert machine.text(str(tmp_path / "absent")) is None
 
     tool = tmp_path / "npu-smi"
     tool.write_text("#!/bin/sh\necho 'dcmi module initialize failed. ret is -8005'\n")
     tool.chmod(0o755)
-    known = targets.load(Options().targets)["310P3"]
     context = dataclasses.replace(
-        Context.of("310P3", known, Options(target="310P3")),
+        contexts.context("310P3"),
         host=sshd,
         variables={**os.environ, "NPU_SMI": str(tool)},
     )
@@ -277,12 +275,12 @@ def test_the_doctor_looks_at_an_ssh_host(sshd: hosts.Host, tmp_path: Path) -> No
 
 
 def test_the_doctor_says_what_it_cannot_look_at() -> None:
-    known = targets.load(Options().targets)
-    for name, checks in (("310P3", npu.CHECKS), ("T4", nvidia.CHECKS)):
+    for name in ("310P3", "T4"):
         context = dataclasses.replace(
-            Context.of(name, known[name], Options(target=name)),
+            contexts.context(name),
             host=hosts.Host(host="tcp://elsewhere:2376", insecure=True),
         )
+        checks = backends.of(context.target).checks
         found = [check.run(context) for check in checks if check.concerns(context)]
         told = [one for one in found if one.check == "devices"]
         assert [one.status for one in told] == ["warn"]
@@ -294,12 +292,11 @@ def test_an_ssh_host_that_cannot_be_reached(tmp_path: Path) -> None:
     if shutil.which("ssh") is None:
         pytest.skip("ssh is not installed")
     with pytest.raises(CascadeportError, match="cannot be reached by ssh") as caught:
-        hosts.connect(hosts.Host(host=f"ssh://nobody@127.0.0.1:{free_port()}"))
+        connection.connect(hosts.Host(host=f"ssh://nobody@127.0.0.1:{free_port()}"))
     assert "docker version" in caught.value.next
     with pytest.raises(CascadeportError, match="cannot be reached by ssh"):
-        Place(hosts.Host(host=f"ssh://nobody@127.0.0.1:{free_port()}"), os.environ["PATH"]).run(
-            "true"
-        )
+        nobody = hosts.Host(host=f"ssh://nobody@127.0.0.1:{free_port()}")
+        Machine(nobody, os.environ["PATH"]).run("true")
 
 
 def test_a_host_that_goes_away_half_way(tls: Path, tmp_path: Path) -> None:

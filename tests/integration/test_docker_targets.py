@@ -18,33 +18,35 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cascadeport import backends
+from cascadeport.backends.ascend.backend import AscendBackend
+from cascadeport.backends.ascend.executor import executable
+from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import REPOSITORY
-from cascadeport.config import cards, targets
+from cascadeport.config import cards
 from cascadeport.config.options import Options
-from cascadeport.containers import wheels
-from cascadeport.containers.engine import DockerEngine
 from cascadeport.core.task import Mount, Task
+from cascadeport.pipeline import job as jobs
 
 from tests.helpers import (
     command,
-    docker_engine,
+    contexts,
     docker_fixtures,
     real_world,
-    stand_in_base,
     tiny_model,
 )
 from tests.helpers.docker_engine import PrivateEngine
 from tests.helpers.free_port import free_port
+from tests.helpers.lowering import lower
+from tests.helpers.target_images import empty, environment, run_all
 
 pytestmark = pytest.mark.docker
 
 DEMO = ["--model", "demo", "--data", "demo", "--limit", "8"]
-_FETCHED: set[str] = set()
 
 
 PORT = free_port()
-BASES = {"cpu": "3.11", "310": "3.9", "310P3": "3.9", "T4": "3.12"}
 
 
 @pytest.fixture(scope="module")
@@ -64,50 +66,6 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateEngine]:
 def shared_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What targets share: pictures and graphs are made once."""
     return tmp_path_factory.mktemp("build")
-
-
-def environment(engine: PrivateEngine, target: str) -> dict[str, str]:
-    """What a user behind a wall sets; the base and the wheels are put in place first."""
-    version = BASES[target]
-    reason = docker_engine.missing() or stand_in_base.missing(version)
-    if reason:
-        pytest.skip(reason)
-    tag = f"stand-in/python:{version}"
-    tar = engine.folder / f"python-{version}.tar"
-    if not tar.exists():
-        stand_in_base.load("docker", engine.host, stand_in_base.build(version, tar), tag)
-    image = targets.load(Options().targets)[target].image
-    for folder in wheels.folders(image):
-        if folder not in _FETCHED:
-            wheels.download(folder, wheels.FOLDER / folder)
-            _FETCHED.add(folder)
-    return {
-        "DOCKER_HOST": engine.host,
-        "BASE_IMAGE": tag,
-        "WHEELS": wheels.FOLDER.relative_to(REPOSITORY).as_posix(),
-        # The engine may not be the docker command's own.
-        "PATH": os.environ["PATH"],
-    }
-
-
-def run_all(folder: Path, build: Path, *arguments: str, **env: str) -> dict[str, Any]:
-    """`cascadeport all`; returns the result, and the detections in it."""
-    done = command.run(build, folder, *arguments, **env)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (result,) = folder.glob("*/*/result.json")
-    found: dict[str, Any] = json.loads(result.read_text())
-    found["detections"] = json.loads((result.parent / "infer/detections.json").read_text())
-    return found
-
-
-def empty(engine: PrivateEngine) -> bool:
-    """Whether nothing is left on the engine but images."""
-    import docker
-
-    client = docker.DockerClient(base_url=engine.host)
-    left = client.containers.list(all=True) + client.volumes.list()
-    client.close()
-    return left == []
 
 
 @pytest.fixture(params=["the demo's pictures", "real pictures"])
@@ -315,7 +273,7 @@ def test_by_way_of_ais_infer_the_detections_are_the_same(
         means.append(1000 / float(told[1]))
     # The device's own words, of which a simulated result shows nothing.
     summary = json.loads((folder / "run.json").read_text())["summary"]
-    assert summary["latency_ms"]["n"] == found["images"]
+    assert summary["latency_ms"]["n"] == found["pictures"]
     assert summary["latency_ms"]["mean"] == pytest.approx(sum(means) / chips)
     assert summary["device_ips"] == pytest.approx(sum(1000 / mean for mean in means))
     assert summary["end_to_end_ips"] is None
@@ -337,19 +295,16 @@ def assert_simulated(found: dict[str, Any], folder: Path) -> None:
 
 def by_executor(folder: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
     """What the reference executor detects in the same pictures: run here, lowered here."""
-    from cascadeport import graph
-    from cascadeport.base import digest
-
     job = json.loads(next(folder.glob("results/*/*/infer/job.json")).read_text())
     out = folder / "executor"
     out.mkdir()
     card = cards.load(real_world.DEMO_CARD)
     assert card.graph is not None
-    lowered = graph.lower(card.file(card.graph.path), out / "ascend.onnx", "ascend")
-    executable = graph.executable(lowered.path, out / "executable.onnx", "force_fp16")
+    lowered = lower(card.file(card.graph.path), out / "ascend.onnx", "ascend")
+    network = executable(lowered.path, out / "executable.onnx", "force_fp16")
     # AIPP normalises before the graph: here the bundle does, and pads with 0.
     job["input"]["dtype"] = "float32"
-    job["models"] = [{"path": str(executable), "sha256": digest.of_file(executable)}]
+    job["networks"] = [{"path": str(network), "sha256": digest.of_file(network)}]
     provider = "CPUExecutionProvider"
     job["runner"] = {"name": "onnxruntime", "provider": provider, "threads": 2, "options": {}}
     job["pictures"]["root"] = str(Path(found["dataset"]["root"]) / "val2017")
@@ -367,11 +322,7 @@ def in_container(
     with pytest.MonkeyPatch.context() as patch:
         for key, value in environment(engine, target).items():
             patch.setenv(key, value)
-        opened = DockerEngine(
-            target,
-            targets.load(Options().targets)[target],
-            Options(target=target, build=folder / "build", **options),
-        )
+        opened = contexts.context(target, build=folder / "build", **options).engine
         out = folder / "out"
         out.mkdir(exist_ok=True)
         task = Task("infer", argv, (Mount(out, "/out", writable=True),), folder / "log")
@@ -390,14 +341,12 @@ def test_the_image_checks_itself(engine: PrivateEngine, tmp_path: Path) -> None:
 def test_a_driver_older_than_cann_is_told_at_the_start(
     engine: PrivateEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cascadeport.backends.ascend import host as ascend
-
     driver = tmp_path / "driver"
     driver.mkdir()
     (driver / "version.info").write_text("Version=21.0.3.1\nascendhal_version=3.9.1\n")
-    known = ascend.variables
+    known = AscendBackend.variables
     monkeypatch.setattr(
-        ascend,
+        AscendBackend,
         "variables",
         lambda *given: {**known(*given), "ASCEND_DRIVER": str(driver)},
     )
@@ -442,32 +391,28 @@ def test_an_om_file_of_another_soc_or_cut_off_is_refused(
 
 def small_job(card: cards.Card, network: bytes, name: str = "310P3") -> dict[str, Any]:
     """A job that gets as far as loading its network."""
-    from cascadeport.pipeline import job as jobs
-
-    target = targets.load(Options().targets)[name]
-    settings = jobs.settings(card, target, Options(), 1)
+    context = contexts.context(name)
+    settings = jobs.settings(card, backends.of(context.target), context.options, 1)
     picture = {"id": 1, "file": "none.jpg", "width": 8, "height": 8}
     return {
         **settings,
-        "models": [{"path": "network.om", "sha256": hashlib.sha256(network).hexdigest()}],
+        "networks": [{"path": "network.om", "sha256": hashlib.sha256(network).hexdigest()}],
         "pictures": {"root": ".", "items": [picture]},
     }
 
 
 def test_the_t4_refuses_to_run_on_a_processor(engine: PrivateEngine, tmp_path: Path) -> None:
     """The image as it is, handed a GPU that does not exist: nothing falls back unseen."""
-    from cascadeport import graph
-
     card = cards.load(cards.find("demo", Options().models))
     assert card.graph is not None
     out = tmp_path / "out"
     out.mkdir()
     network = out / "network.onnx"
-    graph.lower(card.file(card.graph.path), network, "onnxruntime")
+    lower(card.file(card.graph.path), network, "onnxruntime")
     job = small_job(card, network.read_bytes(), "T4")
-    job["models"][0]["path"] = network.name
+    job["networks"][0]["path"] = network.name
     (out / "job.json").write_text(json.dumps(job))
-    with pytest.raises(CascadeportError, match="CUDAExecutionProvider was asked for") as caught:
+    with pytest.raises(CascadeportError, match="CUDAExecutionProvider was requested") as caught:
         in_container(
             engine, "T4", tmp_path, "python3", "-m", "bundle", "run", "/out/job.json", "/out"
         )

@@ -15,9 +15,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from cascadeport.backends.ascend.executor import executable
 from cascadeport.base.errors import CascadeportError
-from cascadeport.graph import executable, lower, verify
+from cascadeport.graph import verify
 from onnx import numpy_helper
+
+from tests.helpers.lowering import lower, session
 
 pytestmark = pytest.mark.export
 
@@ -129,8 +132,8 @@ def test_every_lowering_detects_what_pytorch_detects(
     exported: Path, tmp_path: Path, target: str
 ) -> None:
     path = lower(exported / "neutral.onnx", tmp_path / "lowered.onnx", target).path
-    report = verify(path, exported)
-    report.demand()
+    report = verify(session(path), path.name, exported)
+    report.require_passed()
     for picture in report.pictures:
         assert picture.in_order + picture.swapped >= picture.expected
     report.write(tmp_path / "verification.json")
@@ -222,10 +225,10 @@ def test_a_changed_weight_or_operator_does_not_pass(
     change(model)
     onnx.save(model, str(tmp_path / "neutral.onnx"))
     path = lower(tmp_path / "neutral.onnx", tmp_path / "lowered.onnx", "onnxruntime").path
-    report = verify(path, exported)
+    report = verify(session(path), path.name, exported)
     assert not report.passed
     with pytest.raises(CascadeportError) as caught:
-        report.demand()
+        report.require_passed()
     assert caught.value.details
 
 
@@ -235,7 +238,7 @@ def test_too_few_pictures_prove_nothing(exported: Path, tmp_path: Path) -> None:
     record = json.loads((exported / "export.json").read_text())
     record["pictures"] = [each for each in record["pictures"][:3] if each["detections"]]
     (tmp_path / "few" / "export.json").write_text(json.dumps(record))
-    report = verify(path, tmp_path / "few")
+    report = verify(session(path), path.name, tmp_path / "few")
     assert any("too few" in problem for problem in report.problems)
     assert any("without detections" in problem for problem in report.problems)
 

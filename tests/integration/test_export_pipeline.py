@@ -199,11 +199,11 @@ def test_a_wrong_copy_of_the_checkpoint(bare: World, fault: str) -> None:
 
 def test_two_kinds_of_weights_and_seeds_that_are_none(bare: World) -> None:
     said = bare.fails(2, "--random-weights", 1, "--checkpoint", bare.checkpoint)
-    assert "CHECKPOINT and RANDOM_WEIGHTS exclude each other" in said
+    assert "A checkpoint and random weights exclude each other" in said
     for seed in (-1, 1 << 40):
         done = bare.run("--random-weights", seed)
         assert done.returncode == 2
-        assert "RANDOM_WEIGHTS takes a seed" in done.stderr
+        assert "The seed of random weights must be from 0 to 2147483647." in done.stderr
 
 
 @pytest.mark.parametrize(

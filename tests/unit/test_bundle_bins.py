@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bundle.bins import read_bins, write_bins
 from bundle.errors import BundleError
 from bundle.run import run
 from bundle.runners import open_runner
+from bundle.runners.aclruntime.bins import read_bins, write_bins
 from tests.helpers import bundle_jobs as jobs
 
 
@@ -55,7 +55,7 @@ def test_by_way_of_the_folders_the_detections_are_the_same(tmp_path: Path, label
     assert [float(one) for one in corners] == pytest.approx([x, y, x + width, y + height], abs=2e-4)
 
     record = json.loads((out / "run.json").read_text())
-    assert (record["status"], record["images"], record["warmup"]) == ("complete", 5, 0)
+    assert (record["status"], record["pictures"], record["warmup"]) == ("complete", 5, 0)
     assert record["summary"]["device_ips"] is None
 
 
@@ -92,17 +92,17 @@ def test_names_are_cut_at_their_first_dot_like_ais_infer_does(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "message"),
     [
         (["a.1.png", "a.2.png"], "share a.bin"),
         (["x/a.png", "y/a.png"], "share a.bin"),
         ([".png", "b.png"], "starts with a dot"),
     ],
 )
-def test_names_that_cannot_be_told_apart(tmp_path: Path, names: list[str], told: str) -> None:
+def test_names_that_give_one_stem(tmp_path: Path, names: list[str], message: str) -> None:
     items = [jobs.item(index, name, 8, 8) for index, name in enumerate(names)]
     job = jobs.checked(jobs.job(tmp_path, items))
-    with pytest.raises(BundleError, match=told):
+    with pytest.raises(BundleError, match=message):
         write_bins(job, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
@@ -119,7 +119,7 @@ def test_a_bad_picture_is_an_error_or_is_left_out(tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines] == ["0", "1", "2", "3"]
     read_bins(job, str(infer(content, out)), str(out))
     record = json.loads((out / "run.json").read_text())
-    assert record["images"] == 4
+    assert record["pictures"] == 4
     assert record["skipped"] == [
         {"id": 17, "file": "1.png", "reason": "The picture has no geometry."}
     ]
@@ -135,7 +135,7 @@ def ready(tmp_path: Path) -> tuple[dict[str, Any], Path, Path]:
 def test_an_output_that_is_missing(tmp_path: Path) -> None:
     content, out, results = ready(tmp_path)
     (results / "3_1.bin").unlink()
-    with pytest.raises(BundleError, match=r"left no 3_1\.bin"):
+    with pytest.raises(BundleError, match=r"wrote no 3_1\.bin"):
         read_bins(jobs.checked(content), str(results), str(out))
     read_bins(jobs.checked({**content, "keep_going": True}), str(results), str(out))
     record = json.loads((out / "run.json").read_text())
@@ -153,7 +153,7 @@ def test_an_output_of_another_size(tmp_path: Path, size: int) -> None:
 def test_an_output_that_is_no_number(tmp_path: Path) -> None:
     content, out, results = ready(tmp_path)
     np.full((5, 5), np.nan, np.float32).tofile(results / "0_0.bin")
-    with pytest.raises(BundleError, match="holds NaN"):
+    with pytest.raises(BundleError, match="contains NaN"):
         read_bins(jobs.checked(content), str(results), str(out))
 
 

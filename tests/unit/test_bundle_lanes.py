@@ -45,7 +45,7 @@ def job(folder: Path, count: int, options: dict[str, Any]) -> Job:
         items.append({"id": number, "file": f"{number}.png", "width": 8, "height": 8})
     settings = {
         "format": FORMAT,
-        "models": [{"path": "none", "sha256": ""}],
+        "networks": [{"path": "none", "sha256": ""}],
         "input": {"name": "input", "dtype": "float32", "shapes": [[32, 32]], "resize": [32, 32]},
         "outputs": {"boxes": "boxes", "labels": "labels"},
         "preprocess": {"mean": [0, 0, 0], "std": [1, 1, 1], "channels": "rgb", "padding": "centre"},
@@ -81,12 +81,12 @@ def test_chips_share_the_pictures(
 
     finished: list[int] = []
 
-    def conclude(result: Any) -> None:
+    def finish(result: Any) -> None:
         assert isinstance(result, Inferred)
         finished.append(result.picture.id)
 
     with Stream(made, load) as stream:
-        stream.run(made.pictures, conclude)
+        stream.run(made.pictures, finish)
     assert [chip.device for chip in chips] == devices
     assert [chip.runs for chip in chips] == runs
     # Results are in the job's order whichever chip was first, and each chip has its own thread.

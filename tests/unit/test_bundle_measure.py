@@ -56,7 +56,7 @@ def test_throughputs_of_the_device_and_end_to_end() -> None:
     assert summary["device_ips"] == summary["chip_ips"] == pytest.approx(100)
     assert summary["end_to_end_ips"] == pytest.approx(50)
     first, second = summary["repeats"]
-    assert first["images"] == second["images"] == 4
+    assert first["pictures"] == second["pictures"] == 4
     assert first["end_to_end_ips"] == pytest.approx(50)
     assert second["device_ips"] == pytest.approx(50)
     assert summary["spread"]["device_ips"] == pytest.approx(50 / 75)

@@ -1,4 +1,4 @@
-"""A provider that runs none of the heavy nodes is found out, by onnxruntime's own profile."""
+"""A provider that runs none of the expensive nodes is found out, by onnxruntime's own profile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bundle.errors import BundleError
 from bundle.job import Job
 from bundle.run import run
 from bundle.runners import open_runner
-from bundle.runners.placement import problems
+from bundle.runners.onnxruntime.placement import find_problems
 from tests.helpers import bundle_jobs as jobs
 from tests.helpers import tiny_model
 
@@ -64,8 +64,8 @@ def test_heavy_nodes_on_the_cpu_make_the_run_invalid(tmp_path: Path, temporary: 
     picture = np.zeros((1, 3, SIZE, SIZE), np.float32)
     for _ in range(2):
         loaded.run(picture)
-    told = f"1 of the 1 heavy nodes did not run on {ELSEWHERE}: 1 Conv on {CPU}"
-    assert [one.replace("FusedConv", "Conv") for one in loaded.describe()["problems"]] == [told]
+    problem = f"1 of the 1 expensive nodes did not run on {ELSEWHERE}: 1 Conv on {CPU}"
+    assert [one.replace("FusedConv", "Conv") for one in loaded.describe()["problems"]] == [problem]
     loaded.close()
     assert list(temporary.iterdir()) == []
 
@@ -78,11 +78,11 @@ def test_the_sentence_reaches_the_record(tmp_path: Path) -> None:
     job = jobs.checked(jobs.job(tmp_path, items, path, runner={"provider": ELSEWHERE}))
     record = run(job, str(tmp_path / "out"))
     assert len(record["problems"]) == 1
-    assert "heavy nodes did not run" in record["problems"][0]
+    assert "expensive nodes did not run" in record["problems"][0]
     assert "problems" not in record["environment"]
 
 
-def test_where_the_cpu_was_asked_for_nothing_is_told(tmp_path: Path, temporary: Path) -> None:
+def test_nothing_is_reported_if_the_cpu_was_requested(tmp_path: Path, temporary: Path) -> None:
     loaded = open_runner(job_for(with_convolution(tmp_path / "t.onnx"), CPU))
     loaded.run(np.zeros((1, 3, SIZE, SIZE), np.float32))
     assert loaded.describe()["problems"] == []
@@ -101,8 +101,8 @@ def test_a_network_that_cannot_be_loaded_leaves_nothing(tmp_path: Path, temporar
 def test_a_profile_that_says_nothing_is_an_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "profile.json"
     path.write_text(text)
-    with pytest.raises(BundleError, match="cannot be used"):
-        problems(str(path), CPU)
+    with pytest.raises(BundleError, match="is unusable"):
+        find_problems(str(path), CPU)
 
 
 def test_light_nodes_may_run_beside_the_device(tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ def test_light_nodes_may_run_beside_the_device(tmp_path: Path) -> None:
     cuda = "CUDAExecutionProvider"
     path = tmp_path / "profile.json"
     path.write_text(json.dumps([node("Conv", cuda), node("Shape", CPU), node("TopK", CPU)]))
-    assert problems(str(path), cuda) == []
+    assert find_problems(str(path), cuda) == []
     path.write_text(json.dumps([node("Conv", cuda), node("DeformConv", CPU)]))
-    assert problems(str(path), cuda) == [
-        f"1 of the 2 heavy nodes did not run on {cuda}: 1 DeformConv on {CPU}"
+    assert find_problems(str(path), cuda) == [
+        f"1 of the 2 expensive nodes did not run on {cuda}: 1 DeformConv on {CPU}"
     ]

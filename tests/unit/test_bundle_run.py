@@ -74,17 +74,17 @@ def test_what_a_pass_leaves(tmp_path: Path) -> None:
 
     record = load(out / "run.json")
     assert (record["status"], record["problems"], record["skipped"]) == ("complete", [], [])
-    assert (record["images"], record["warmup"], record["simulated"]) == (5, 1, False)
+    assert (record["pictures"], record["warmup"], record["simulated"]) == (5, 1, False)
     assert record["digests"] == {
         "bundle": bundle_digest(),
-        "model": content["models"][0]["sha256"],
+        "network": content["networks"][0]["sha256"],
     }
     assert record["environment"]["providers"] == ["CPUExecutionProvider"]
     assert record["environment"]["threads"] == 1
     assert record["peak_rss_bytes"] > 10_000_000
     summary = record["summary"]
     assert summary["latency_ms"]["n"] == 5
-    assert [one["images"] for one in summary["repeats"]] == [3, 3]
+    assert [one["pictures"] for one in summary["repeats"]] == [3, 3]
 
     rows = list(csv.DictReader((out / "times.csv").open()))
     ids = [str(item["id"]) for item in content["pictures"]["items"]]
@@ -106,10 +106,10 @@ def test_what_a_pass_leaves(tmp_path: Path) -> None:
 
 def test_what_is_said_on_standard_output(tmp_path: Path) -> None:
     path = jobs.write(tmp_path / "job.json", jobs.small(tmp_path))
-    told = jobs.events(jobs.call("run", path, tmp_path / "out").stdout)
-    assert told[-1] == {"event": "done"}
+    events = jobs.events(jobs.call("run", path, tmp_path / "out").stdout)
+    assert events[-1] == {"event": "done"}
     counts: dict[str, list[int]] = {}
-    for one in told[:-1]:
+    for one in events[:-1]:
         assert one["event"] == "progress"
         counts.setdefault(one["phase"], []).append(one["done"])
         assert one["done"] <= one["total"]
@@ -147,9 +147,9 @@ def test_a_bad_picture_is_an_error_that_names_it(tmp_path: Path) -> None:
     done = jobs.call("run", jobs.write(tmp_path / "job.json", content), tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr.count("Traceback") == 0
-    told = jobs.events(done.stdout)[-1]
-    assert told["event"] == "error"
-    assert told["where"] == str(bad)
+    events = jobs.events(done.stdout)[-1]
+    assert events["event"] == "error"
+    assert events["where"] == str(bad)
     assert not (tmp_path / "out" / "run.json").exists()
     assert not (tmp_path / "out" / "detections.json").exists()
 
@@ -161,7 +161,7 @@ def test_bad_pictures_are_skipped_counted_and_listed(tmp_path: Path) -> None:
     (pictures / "2.png").unlink()
     record = run(jobs.checked(content), str(tmp_path / "out"))
     assert record["status"] == "partial"
-    assert record["images"] == 3
+    assert record["pictures"] == 3
     assert record["problems"] == ["2 of 5 pictures were skipped: 0.png, 2.png"]
     assert record["skipped"] == [
         {"id": 7, "file": "0.png", "reason": "The picture is empty: 0 bytes."},
@@ -176,7 +176,7 @@ def test_a_set_without_a_usable_picture_has_no_numbers(tmp_path: Path) -> None:
     for path in (tmp_path / "pictures").iterdir():
         path.write_bytes(b"")
     record = run(jobs.checked(content), str(tmp_path / "out"))
-    assert (record["images"], record["warmup"], record["status"]) == (0, 0, "partial")
+    assert (record["pictures"], record["warmup"], record["status"]) == (0, 0, "partial")
     assert record["summary"]["device_ips"] is None
     assert load(tmp_path / "out" / "detections.json") == []
 
@@ -194,7 +194,7 @@ def test_an_earlier_record_does_not_vouch_for_a_failed_run(tmp_path: Path) -> No
 def test_an_output_that_is_no_number_names_picture_and_output(
     tmp_path: Path, keep_going: bool
 ) -> None:
-    """It is the network's fault, not the picture's: nothing is skipped."""
+    """The network is to blame, not the picture: nothing is skipped."""
     content = jobs.small(tmp_path, keep_going=keep_going)
     count = [0]
 
@@ -205,16 +205,16 @@ def test_an_output_that_is_no_number_names_picture_and_output(
 
     with pytest.raises(BundleError) as caught:
         run(jobs.checked(content), str(tmp_path / "out"), lambda job: jobs.Scripted(answer))
-    assert "'boxes' holds NaN" in caught.value.what
+    assert "'boxes' contains NaN" in caught.value.what
     assert caught.value.where == f"picture {tmp_path}/pictures/2.png"  # one of them was warm-up
 
 
 def test_another_network_than_the_jobs(tmp_path: Path) -> None:
     content = jobs.small(tmp_path)
-    content["models"][0]["sha256"] = "0" * 64
-    with pytest.raises(BundleError, match="not the one that the job speaks of"):
+    content["networks"][0]["sha256"] = "0" * 64
+    with pytest.raises(BundleError, match="is not the one in the job"):
         run(jobs.checked(content), str(tmp_path / "out"))
-    content["models"][0]["path"] = str(tmp_path / "absent.onnx")
+    content["networks"][0]["path"] = str(tmp_path / "absent.onnx")
     with pytest.raises(BundleError, match="cannot be read"):
         run(jobs.checked(content), str(tmp_path / "out"))
 
@@ -231,9 +231,9 @@ def test_a_full_disk_ends_the_run_and_names_the_file(tmp_path: Path, name: str) 
     done = jobs.call("run", jobs.write(tmp_path / "job.json", content), tmp_path / "out")
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    told = jobs.events(done.stdout)
-    assert told[-1]["what"] == "A result cannot be written: No space left on device."
-    assert told[-1]["where"] == str(tmp_path / "out" / name)
+    events = jobs.events(done.stdout)
+    assert events[-1]["what"] == "A result cannot be written: No space left on device."
+    assert events[-1]["where"] == str(tmp_path / "out" / name)
     assert not (tmp_path / "out" / "run.json").exists()
 
 
@@ -286,8 +286,8 @@ def test_a_reader_that_goes_away_ends_the_run(tmp_path: Path) -> None:
     process.stderr.close()
 
 
-def test_a_fault_of_the_bundle_itself_is_told_and_traced_on_request(tmp_path: Path) -> None:
-    """A runtime that is broken in a way nobody thought of: an onnxruntime that is no module."""
+def test_an_internal_error_is_reported_and_traced_on_request(tmp_path: Path) -> None:
+    """A runtime that is broken in an unforeseen way: an onnxruntime that cannot be imported."""
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "onnxruntime.py").write_text("raise RuntimeError('wrong libc')\n")

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bundle.bins import read_bins, write_bins
 from bundle.digest import joint_digest
 from bundle.errors import BundleError
 from bundle.geometry import read_geometry
 from bundle.run import run
 from bundle.runners import Outputs, open_runner
-from bundle.runners import onnx as onnx_runner
+from bundle.runners.aclruntime.bins import read_bins, write_bins
+from bundle.runners.onnxruntime import session as onnx_session
 from tests.helpers import bundle_jobs as jobs
 
 WIDE, HIGH = jobs.ORIENTED
@@ -51,12 +51,14 @@ def test_boxes_are_where_the_pixels_are(tmp_path: Path, dtype: str, padding: str
     items = content["pictures"]["items"]
     assert found == {item["id"]: shape_of(item["width"], item["height"]) for item in items}
     assert set(found.values()) == {WIDE, HIGH}
-    assert record["digests"]["model"] == joint_digest([one["sha256"] for one in content["models"]])
+    assert record["digests"]["network"] == joint_digest(
+        [one["sha256"] for one in content["networks"]]
+    )
 
-    content["runner"]["options"] = {"apart": True}
-    run(jobs.checked(content), str(tmp_path / "apart"))
-    here, apart = (tmp_path / name / "detections.json" for name in ("here", "apart"))
-    assert here.read_bytes() == apart.read_bytes()
+    content["runner"]["options"] = {"own_process": True}
+    run(jobs.checked(content), str(tmp_path / "process"))
+    here, process = (tmp_path / name / "detections.json" for name in ("here", "process"))
+    assert here.read_bytes() == process.read_bytes()
 
 
 def test_one_network_of_several_changes_the_digest() -> None:
@@ -78,40 +80,40 @@ def test_every_network_is_warm_before_the_first_time_is_taken(tmp_path: Path) ->
     record = run(jobs.checked(content), str(tmp_path / "out"), lambda job: jobs.Scripted(answer))
     assert Counter(seen[:6]) == {WIDE: 3, HIGH: 3}
     assert seen[6:] == [WIDE] * 6 + [HIGH]
-    assert (record["warmup"], record["images"]) == (6, 7)
+    assert (record["warmup"], record["pictures"]) == (6, 7)
 
 
 def test_networks_in_another_order_than_their_shapes(tmp_path: Path) -> None:
     content = jobs.oriented(tmp_path)
-    content["models"].reverse()
+    content["networks"].reverse()
     with pytest.raises(BundleError, match=r"'input' is not float32 \(1,3,64,96\)") as caught:
         open_runner(jobs.checked(content))
-    assert caught.value.where == content["models"][0]["path"]
+    assert caught.value.where == content["networks"][0]["path"]
 
 
 def test_a_network_that_cannot_be_loaded_closes_those_that_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = jobs.oriented(tmp_path)
-    Path(content["models"][1]["path"]).write_bytes(b"no network")
+    Path(content["networks"][1]["path"]).write_bytes(b"no network")
     closed = []
-    close = onnx_runner.OnnxRunner.close
+    close = onnx_session.OnnxruntimeRunner.close
     monkeypatch.setattr(
-        onnx_runner.OnnxRunner, "close", lambda self: (closed.append(self), close(self))
+        onnx_session.OnnxruntimeRunner, "close", lambda self: (closed.append(self), close(self))
     )
     with pytest.raises(BundleError, match="cannot load the network") as caught:
         open_runner(jobs.checked(content))
-    assert caught.value.where == content["models"][1]["path"]
+    assert caught.value.where == content["networks"][1]["path"]
     assert len(closed) == 1
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_every_network_is_held_against_its_digest(tmp_path: Path, number: int) -> None:
     content = jobs.oriented(tmp_path)
-    content["models"][number]["sha256"] = "0" * 64
-    with pytest.raises(BundleError, match="not the one that the job speaks of") as caught:
+    content["networks"][number]["sha256"] = "0" * 64
+    with pytest.raises(BundleError, match="is not the one in the job") as caught:
         run(jobs.checked(content), str(tmp_path / "out"))
-    assert caught.value.where == content["models"][number]["path"]
+    assert caught.value.where == content["networks"][number]["path"]
 
 
 def infer(content: dict[str, Any], out: Path) -> Path:
@@ -161,6 +163,6 @@ def test_geometry_of_another_job_is_no_geometry(tmp_path: Path) -> None:
 def test_the_threads_of_one_network_do_not_spin_while_another_runs(tmp_path: Path) -> None:
     several, one = jobs.checked(jobs.oriented(tmp_path)), jobs.checked(jobs.small(tmp_path))
     key = "session.force_spinning_stop"
-    assert onnx_runner._options(several).get_session_config_entry(key) == "1"
+    assert onnx_session._session_options(several).get_session_config_entry(key) == "1"
     with pytest.raises(RuntimeError):
-        onnx_runner._options(one).get_session_config_entry(key)
+        onnx_session._session_options(one).get_session_config_entry(key)

@@ -94,7 +94,7 @@ def test_npu_smi_with_processes() -> None:
 
 
 def test_npu_smi_that_fails_is_quoted() -> None:
-    with pytest.raises(CascadeportError, match="did not answer") as caught:
+    with pytest.raises(CascadeportError, match="is not its table") as caught:
         npu.parse_npu_smi("dcmi module initialize failed. ret is -8005")
     assert "-8005" in caught.value.where
 
@@ -152,7 +152,7 @@ def test_the_wrong_chip_is_named(tools: Path) -> None:
 
 def test_an_unhealthy_chip_is_reported(tools: Path) -> None:
     tool(tools, "npu-smi", NPU_SMI_23)
-    assert npu._chips(npu_context()).finding == "Chip 0 says Warning."
+    assert npu._chips(npu_context()).finding == "Chip 0 is unhealthy: Warning."
 
 
 def test_other_processes_are_named(tools: Path) -> None:
@@ -192,7 +192,8 @@ def test_packages_in_place(tmp_path: Path) -> None:
     cann = ascend.cann()
     machine = os.uname().machine
     names = [
-        name.format(arch=machine).replace("*", "0.0.2") for name in (*cann.packages, cann.wheel)
+        name.format(version=cann.version, arch=machine).replace("*", "0.0.2")
+        for name in (*cann.packages, cann.wheel)
     ]
     for name in names:
         (tmp_path / name).write_bytes(b"")

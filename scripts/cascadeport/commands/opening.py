@@ -51,7 +51,6 @@ def open_context(
         name=options.target,
         target=target,
         targets=known,
-        backend=backend,
         engine=engine,
         host=host,
         variables=getattr(engine, "variables", environ),
@@ -72,7 +71,7 @@ def _engine(
             )
         from cascadeport.engines.local import LocalEngine
 
-        return Host(), LocalEngine(backend, options)
+        return Host(), LocalEngine(backend)
     # The docker SDK is slow to import and not needed on a laptop without containers.
     from cascadeport.containers.engine import DockerEngine
 

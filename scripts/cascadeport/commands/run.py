@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from cascadeport import doctor
+from cascadeport import backends, doctor
 from cascadeport.base.errors import CascadeportError, ExitCode, StageError
 from cascadeport.base.progress import Reporter
 from cascadeport.commands.opening import opened
@@ -14,7 +14,7 @@ from cascadeport.core.context import Context
 from cascadeport.pipeline.executor import execute
 from cascadeport.pipeline.planner import plan
 from cascadeport.pipeline.stages import export
-from cascadeport.results import collate, update
+from cascadeport.results import collate, comparison_files
 
 
 def run(options: Options, reporter: Reporter) -> ExitCode:
@@ -31,11 +31,14 @@ def _run(context: Context) -> ExitCode:
             reporter.note(f"{finding.check}: {finding.finding} {finding.remedy}")
     made = plan(context)
     export.require(made, context)
+    environment = backends.of(context.target).environment
+    if environment is not None and not context.engine.in_containers:
+        environment.install(reporter)
     try:
         execute(made, context)
         with store.locked(made.folder, wait=True):
             result = collate.collate(made, context.options)
-            table = update.update(made, context)
+            table = comparison_files.update(made, context)
     except CascadeportError as error:
         raise StageError.of(error) from error
     print(table)
@@ -51,6 +54,6 @@ def compare(options: Options, reporter: Reporter) -> ExitCode:
     with opened(options, reporter) as context:
         made = plan(context)
         with store.locked(made.folder, wait=True):
-            print(update.update(made, context, again=True))
+            print(comparison_files.update(made, context, force=True))
         reporter.line("report", str(made.folder / "comparison.html"))
     return ExitCode.OK

@@ -1,1 +1,1 @@
-"""."""
+"""Containers: images, the Docker Engine that runs them, and what travels to it and back."""

@@ -35,7 +35,7 @@ def check_devices(service: compose.Service, backend: Backend[Any]) -> None:
     """
     for node in compose.device_paths(service):
         if not Path(node).exists():
-            raise refusals.no_device(node, "this machine", backend)
+            raise refusals.no_device(node, "this machine", backend.device_remedy(node))
 
 
 def run(

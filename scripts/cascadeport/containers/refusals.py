@@ -82,7 +82,7 @@ def refused(
     text = reason(error)
     device = re.search(r"/dev/[\w./-]+", text)
     if device and ("device" in text.lower() or "no such file" in text):
-        return no_device(device.group(0), address, backend)
+        return no_device(device.group(0), address, backend.device_remedy(device.group(0)))
     particular = backend.refusal(text, address)
     if particular is not None:
         return particular
@@ -107,9 +107,12 @@ def refused(
     )
 
 
-def no_device(node: str, address: str, backend: Backend[Any]) -> CascadeportError:
-    """A device node that a target needs is not there, or not for this user."""
-    remedy = backend.device_remedy(node)
+def no_device(node: str, address: str, remedy: str) -> CascadeportError:
+    """A device node that a target needs is not there, or not for this user.
+
+    Args:
+        remedy: The backend's; empty: nothing particular is known.
+    """
     remedy = remedy or "See whether the driver of the device is loaded on that host."
     return CascadeportError(
         f"The device {node} is missing, or may not be handed to a container.",

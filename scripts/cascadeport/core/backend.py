@@ -8,12 +8,11 @@ add one.
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.config.cards import Card, Shape
@@ -21,13 +20,13 @@ from cascadeport.config.compose import Service
 from cascadeport.config.options import Options
 from cascadeport.config.targets import Target
 from cascadeport.core.check import Check
+from cascadeport.core.context import Context
+from cascadeport.core.environment import PythonEnvironment
 from cascadeport.core.machine import Machine
+from cascadeport.core.plan import Variant
 from cascadeport.core.stage import Network, Stage
 from cascadeport.graph.lowering import Lowering
 from cascadeport.graph.verify import Session
-
-if TYPE_CHECKING:
-    from cascadeport.core.context import Context
 
 RowT = TypeVar("RowT", bound=Target)
 
@@ -109,17 +108,18 @@ class Backend(ABC, Generic[RowT]):
     def runner(self, options: Options) -> dict[str, Any]:
         """The job's `runner` without its threads: `name`, `options`, and `provider` if any."""
 
+    def variant(self, options: Options) -> Variant:
+        """Whether the options ask for another way of running than the usual one."""
+        return Variant()
+
     def command(self, options: Options) -> str:
         """The bundle's command that runs a job."""
         return "run"
 
-    def python(self, options: Options) -> Path:
-        """The interpreter of this machine that runs the bundle for a local engine.
-
-        Raises:
-            CascadeportError: It is not installed, and could not be.
-        """
-        return Path(sys.executable)
+    @property
+    def environment(self) -> PythonEnvironment | None:
+        """The environment that runs the bundle for a local engine; None: the orchestrator's."""
+        return None
 
     def versions(self) -> dict[str, str]:
         """Versions of its packages on this machine, which the result of a local run depends on."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from cascadeport.base.errors import CascadeportError
-
-if TYPE_CHECKING:
-    from cascadeport.core.context import Context
+from cascadeport.core.context import Context
 
 Verdict = Literal["ok", "warn", "fail"]
 

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from cascadeport.base.progress import Reporter
 from cascadeport.config.hosts import Host
 from cascadeport.config.options import Options
 from cascadeport.config.targets import Target
 from cascadeport.core.machine import Machine
-
-if TYPE_CHECKING:
-    from cascadeport.core.backend import Backend
-    from cascadeport.core.task import Engine
+from cascadeport.core.task import Engine
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,6 @@ class Context:
         name: The target's name in targets.toml.
         target: Its row.
         targets: All rows, by name.
-        backend: What is particular to the target's family of devices.
         engine: Where commands run.
         host: Where containers run; this machine for a local engine.
         variables: The environment, and what compose files are filled with.
@@ -41,7 +36,6 @@ class Context:
     name: str
     target: Target
     targets: Mapping[str, Target]
-    backend: Backend[Any]
     engine: Engine
     host: Host
     variables: Mapping[str, str]

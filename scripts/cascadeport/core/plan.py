@@ -46,6 +46,19 @@ class DataSource:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """Another way of running a target, whose result is a row of its own.
+
+    Args:
+        name: For the row's name; empty: the usual way.
+        title: For the row's title.
+    """
+
+    name: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that one target's run will do.
 
@@ -59,8 +72,8 @@ class Plan:
         semantics: What the user chose instead of the target's own.
         model_digest: The digest of what was trained; of random weights, of what they are drawn
             from.
+        variant: How the pass differs from the target's usual one, if it does.
         notes: What has to be said about the plan.
-        bins: Whether the pass goes by way of the vendor's tool and `.bin` files.
     """
 
     target_name: str
@@ -73,8 +86,8 @@ class Plan:
     stages: tuple[Stage, ...]
     semantics: Semantics
     model_digest: str
+    variant: Variant = Variant()
     notes: tuple[str, ...] = ()
-    bins: bool = False
 
     @property
     def data_name(self) -> str:
@@ -91,8 +104,7 @@ class Plan:
         """How tables name the result."""
         seed = self.card.seed
         drawn = "" if seed is None else f"random weights, seed {seed}"
-        tool = "by ais_infer" if self.bins else ""
-        notes = ", ".join(filter(None, (self.semantics.title, drawn, tool)))
+        notes = ", ".join(filter(None, (self.semantics.title, drawn, self.variant.title)))
         return f"{self.target.title} ({notes})" if notes else self.target.title
 
     def stage(self, name: str) -> Stage:
@@ -104,6 +116,6 @@ class Plan:
         return self.results not in stage.folder.parents
 
 
-def row_name(target: str, semantics: Semantics, bins: bool = False) -> str:
+def row_name(target: str, semantics: Semantics, variant: Variant) -> str:
     """The name of a result's folder, so that results of different semantics stand side by side."""
-    return "-".join(filter(None, (target, semantics.name, "bins" if bins else "")))
+    return "-".join(filter(None, (target, semantics.name, variant.name)))

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cascadeport.base import digest
 from cascadeport.core import store
-
-if TYPE_CHECKING:
-    from cascadeport.core.context import Context
+from cascadeport.core.context import Context
 
 
 @dataclass(frozen=True)

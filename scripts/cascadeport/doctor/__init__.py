@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cascadeport import backends
 from cascadeport.base.errors import CascadeportError
 from cascadeport.core.check import Check, Finding
 from cascadeport.core.context import Context
@@ -25,7 +26,7 @@ def run_checks(context: Context) -> list[Finding]:
 
 def _surroundings(context: Context) -> list[Check]:
     # Devices come before the engine: what is missing there decides whether the rest matters.
-    return [*host.CHECKS, *context.backend.checks, *containers.CHECKS]
+    return [*host.CHECKS, *backends.of(context.target).checks, *containers.CHECKS]
 
 
 def _run(checks: Sequence[Check], context: Context) -> list[Finding]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from cascadeport import backends
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.containers import connection, images, refusals, wheels
 from cascadeport.core.check import Check, Finding
@@ -27,7 +28,7 @@ _OLDEST = Version("20.10")
 def _client(context: Context) -> Iterator[docker.DockerClient]:
     client = connection.connect(context.host)
     try:
-        with refusals.explained(context.host.host, "doctor", context.backend):
+        with refusals.explained(context.host.host, "doctor", backends.of(context.target)):
             yield client
     finally:
         client.close()
@@ -112,16 +113,10 @@ def _version(text: str) -> Version:
 
 def _wheelhouse(context: Context) -> Finding:
     folder = REPOSITORY / context.variables["WHEELS"] / context.target.image
-    wanted = [
-        found
-        for lock in wheels.locks(context.target.image)
-        for found in re.findall(
-            r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", lock.read_text("utf-8"), flags=re.MULTILINE
-        )
-    ]
+    wanted = wheels.pinned(context.target.image)
     have = [re.sub(r"[-_.]+", "_", wheel.name).lower() for wheel in folder.glob("*.whl")]
     absent = []
-    for name, version in wanted:
+    for name, version in wanted.items():
         start = re.sub(r"[-_.]+", "_", f"{name}-{version}-").lower()
         if not any(wheel.startswith(start) for wheel in have):
             absent.append(f"{name}=={version}")

@@ -14,7 +14,6 @@ from typing import IO, Any
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.config.compose import Service
-from cascadeport.config.options import Options
 from cascadeport.core.backend import Backend
 from cascadeport.core.follow import Chunk, follow, tail
 from cascadeport.core.task import Event, Mount, Task
@@ -28,16 +27,14 @@ class LocalEngine:
     """Runs tasks as child processes; see `Engine`.
 
     Args:
-        backend: Its interpreter runs the bundle.
-        options: What the user asked for.
+        backend: Its environment runs the bundle.
     """
 
     name = "local"
     in_containers = False
 
-    def __init__(self, backend: Backend[Any], options: Options) -> None:
+    def __init__(self, backend: Backend[Any]) -> None:
         self._backend = backend
-        self._options = options
 
     def path(self, mount: Mount) -> str:
         """A command of this machine sees this machine's own paths."""
@@ -53,11 +50,20 @@ class LocalEngine:
 
     def identity(self) -> Mapping[str, str]:
         """Versions of Python and of the packages that touch pictures and boxes."""
-        return {**versions(_PACKAGES), **self._backend.versions()}
+        environment = self._backend.environment
+        found = {"python": ".".join(str(part) for part in sys.version_info[:3])}
+        if environment is not None:
+            found |= environment.pinned
+        else:
+            for package in _PACKAGES:
+                with contextlib.suppress(metadata.PackageNotFoundError):
+                    found[package] = metadata.version(package)
+        return {**found, **self._backend.versions()}
 
     def run(self, task: Task, on_event: Callable[[Event], None]) -> None:
         """Runs a task as a child in a session of its own, so that Ctrl-C reaches us first."""
-        python = str(self._backend.python(self._options))
+        environment = self._backend.environment
+        python = sys.executable if environment is None else str(environment.python)
         argv = [python if part == "python3" else part for part in task.argv]
         own = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(
@@ -89,15 +95,6 @@ class LocalEngine:
 
     def close(self) -> None:
         """Nothing outlives a task here."""
-
-
-def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """Versions of this Python and of packages in it."""
-    found = {"python": ".".join(str(part) for part in sys.version_info[:3])}
-    for package in packages:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[Chunk]:

@@ -11,7 +11,7 @@ from cascadeport.config.options import Options
 from cascadeport.core.backend import Backend
 from cascadeport.datasets import Dataset
 
-FORMAT = 2
+FORMAT = 3
 # Pictures that a repeat passes over: enough for a stable mean, and on a slow device not hours.
 _REPEAT_PICTURES = 200
 _WARMUP = 5
@@ -72,7 +72,7 @@ def compile_job(
     """
     return {
         **settings,
-        "models": [{"path": path, "sha256": sha256} for path, sha256 in models],
+        "networks": [{"path": path, "sha256": sha256} for path, sha256 in models],
         "pictures": {
             "root": pictures,
             "items": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cascadeport import backends
 from cascadeport.base.errors import CascadeportError
 from cascadeport.config import cards
 from cascadeport.config.options import Options
@@ -23,7 +24,8 @@ def plan(context: Context) -> Plan:
     card = weights.requested(_card(context), options)
     source = data.source(options, target)
     graphs = lower.stages(context, card, target.semantics.overridden(semantics), source)
-    row = row_name(context.name, semantics, options.bins)
+    variant = backends.of(context.target).variant(options)
+    row = row_name(context.name, semantics, variant)
     inferring = infer.stage(context, card, source, graphs.networks, row)
     evaluating = evaluate.stage(inferring, options, source)
     return Plan(
@@ -38,7 +40,7 @@ def plan(context: Context) -> Plan:
         stages=(*source.stages, *graphs.stages, inferring, evaluating),
         model_digest=export.model_digest(card, graphs.stages),
         notes=graphs.notes,
-        bins=options.bins,
+        variant=variant,
     )
 
 

@@ -27,6 +27,7 @@ def requested(card: Card, options: Options) -> Card:
         )
     if not 0 <= seed < _SEEDS:
         raise CascadeportError(
-            "The seed of random weights must be 0 or above.", where=f"--random-weights {seed}"
+            f"The seed of random weights must be from 0 to {_SEEDS - 1}.",
+            where=f"--random-weights {seed}",
         )
     return card.with_random_weights(seed)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from packaging.version import Version
+
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import IMAGES, REPOSITORY
 from cascadeport.config.schema import Strict, read_toml, validate
@@ -16,6 +18,10 @@ NODE = Path("/dev/davinci0")
 DRIVER = Path("/usr/local/Ascend/driver")
 _CANN = IMAGES / "ascend" / "cann.toml"
 SUMS = "SHA256SUMS"
+DEVICE_REMEDY = (
+    "Install the Ascend driver and firmware, see `npu-smi info`; without an NPU, --simulate runs "
+    "the target on a stand-in for CANN."
+)
 
 
 class Cann(Strict):
@@ -35,15 +41,15 @@ def cann() -> Cann:
 
 
 def folder(variables: Mapping[str, str]) -> Path:
-    """Where the vendor's packages, or the simulator's stand-ins, lie."""
+    """The folder of the vendor's packages, or of the simulator's stand-ins."""
     return REPOSITORY / variables.get("CANN", "images/ascend/cann")
 
 
 def missing_packages(variables: Mapping[str, str], bins: bool = False) -> list[str]:
-    """The files of the vendor's that are not in place or not recorded with a checksum.
+    """The vendor's files that are missing or have no recorded checksum.
 
     Args:
-        bins: Whether ais_infer is one of them.
+        bins: Whether ais_infer is needed too.
     """
     release = cann()
     arch = platform.machine()
@@ -52,7 +58,7 @@ def missing_packages(variables: Mapping[str, str], bins: bool = False) -> list[s
     sums = packages / SUMS
     recorded = sums.read_text(encoding="utf-8") if sums.exists() else ""
     for pattern in (*release.packages, release.wheel, *((release.tool,) if bins else ())):
-        name = pattern.format(arch=arch)
+        name = pattern.format(version=release.version, arch=arch)
         files = sorted(packages.glob(name))
         if not files:
             found.append(name)
@@ -64,48 +70,48 @@ def missing_packages(variables: Mapping[str, str], bins: bool = False) -> list[s
 
 
 def version_info(text: str) -> dict[str, str]:
-    """The keys of a version.info file of driver, firmware or CANN."""
+    """The entries of a version.info file of the driver, the firmware or CANN."""
     return dict(line.strip().split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def release(version: str) -> tuple[int, int, int]:
-    """A driver's release in order: 21.0.4 < 22.0.RC2 < 22.0 < 22.0.2."""
-    found = re.findall(r"(rc)?(\d+)", version.lower())
-    # A release candidate comes before its release.
-    numbers = [int(number) - 1000 if candidate else int(number) for candidate, number in found]
-    first, second, third = (*numbers, 0, 0, 0)[:3]
-    return first, second, third
+def release(version: str) -> Version:
+    """A driver's release in order: 21.0.4 < 22.0.RC2 < 22.0 < 22.0.2.
+
+    What a vendor appends to it (23.0.rc3.b060) does not count; without a number it is 0.
+    """
+    found = re.match(r"\d+(\.\d+)*(\.?rc\d+)?", version.strip().lower())
+    return Version(found[0] if found else "0")
 
 
 def driver_wanted(version: str) -> str:
-    """The oldest driver that will do, in the series of numbers that a driver's version is of."""
+    """The oldest supported driver, in the numbering series of the given version."""
     wanted = sorted(cann().driver_at_least, key=release)
     # Ascend HDK's series began at 21, far above CANN's own.
-    return wanted[-1] if release(version)[0] > 20 else wanted[0]
+    return wanted[-1] if release(version).major > 20 else wanted[0]
 
 
 def group(machine: Machine) -> str | None:
-    """The number of the group that the host's device nodes belong to; None: there is no node.
+    """The gid of the host's device nodes; None: there is no device node.
 
-    It is HwHiAiUser's (the nodes are often 0660) and differs from host to host: the container's
-    user joins it.
+    It is HwHiAiUser's (the nodes are often 0660) and differs between hosts: the container's user
+    joins that group.
     """
     node = machine.node(str(NODE))
     return None if node is None else str(node.group)
 
 
 def require_packages(environ: Mapping[str, str], bins: bool) -> None:
-    """Looks for the vendor's packages.
+    """Checks that the vendor's packages are present.
 
     Raises:
-        CascadeportError: They are not there; with where to get them.
+        CascadeportError: They are missing; it says where to get them.
     """
     missing = missing_packages(environ, bins)
     if missing:
         raise CascadeportError(
-            f"{', '.join(missing)} missing: the vendor's packages may not be redistributed, so "
-            "you have to put them in place yourself.",
+            f"{', '.join(missing)} missing: the vendor's packages are not redistributable, so you "
+            "have to add them yourself.",
             where=str(folder(environ)),
-            next=f"Get them from {cann().source} and record them as docs/containers.md says; "
+            next=f"Get them from {cann().source} and record their checksums (docs/containers.md); "
             "without them, --simulate runs the target on a stand-in.",
         )

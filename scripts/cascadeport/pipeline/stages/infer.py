@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cascadeport import backends
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import write_json
@@ -39,7 +40,7 @@ def stage(
     if options.limit is not None:
         name += f"-first{options.limit}"
     threads = options.threads or os.cpu_count() or 1
-    settings = jobs.settings(card, context.backend, options, threads)
+    settings = jobs.settings(card, backends.of(context.target), options, threads)
     runtime = dict(context.engine.planned("infer"))
 
     def work(context: Context, folder: Path) -> None:
@@ -104,7 +105,7 @@ def _infer(
         Task(
             stage="infer",
             argv=(
-                *("python3", "-m", "bundle", context.backend.command(options)),
+                *("python3", "-m", "bundle", backends.of(context.target).command(options)),
                 *(f"{inside}/job.json", inside),
             ),
             mounts=(*models, pictures, out, code),
@@ -135,6 +136,6 @@ def _infer(
 
 def _busy(context: Context) -> list[str]:
     """Who else uses the target's device at this moment, a sentence each; empty when nobody does."""
-    checks = [check for check in context.backend.checks if check.during_run]
+    checks = [check for check in backends.of(context.target).checks if check.during_run]
     found = [check.run(context) for check in checks if check.concerns(context)]
     return [one.finding for one in found if one.status != "ok"]

@@ -75,14 +75,14 @@ def stages(context: Context, card: Card, semantics: Semantics, source: DataSourc
         before = ()
         files = [card.file(one.path) for one in card.graph.all]
         graphs = [Exported(path, digest.of_file(path)) for path in files]
-    choice = context.backend.lowering(context.engine.name)
+    choice = backends.of(context.target).lowering(context.engine.name)
     lowered = [
         _lower(context, card, shape, neutral, choice, semantics)
         for shape, neutral in zip(card.input.canvases, graphs, strict=True)
     ]
     networks = tuple(Network(one.folder / NETWORK, one.key) for one in lowered)
     converted = [
-        context.backend.conversion(context, card, shape, one, one.folder / NETWORK)
+        backends.of(context.target).conversion(context, card, shape, one, one.folder / NETWORK)
         for shape, one in zip(card.input.canvases, lowered, strict=True)
     ]
     found = [one for one in converted if one is not None]
@@ -94,7 +94,7 @@ def stages(context: Context, card: Card, semantics: Semantics, source: DataSourc
 
 def _ready(context: Context, card: Card) -> Graphs:
     """A graph that runs as it is: it is looked at before anything is started."""
-    context.backend.accept(card)
+    backends.of(context.target).accept(card)
     options = context.options
     given = {
         "--proposals": options.proposals,
@@ -184,7 +184,9 @@ def _verify(context: Context, neutral: Exported, folder: Path, done: graph.Lower
     assert neutral.folder is not None
     scratch = folder / "faithful.onnx"
     try:
-        session = None if done.changes else context.backend.session(done.path, done.lowering)
+        session = (
+            None if done.changes else backends.of(context.target).session(done.path, done.lowering)
+        )
         if session is None:
             reference: Backend[Any] = backends.reference(context.target)
             faithful = reference.lowering("local").lowering

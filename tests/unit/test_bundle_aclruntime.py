@@ -81,13 +81,13 @@ def content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
     module.InferenceSession = Session  # type: ignore[attr-defined]
     module.Tensor = Tensor  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "aclruntime", module)
-    sys.modules.pop("bundle.runners.ascend", None)
+    sys.modules.pop("bundle.runners.aclruntime.session", None)
     monkeypatch.setattr(Session, "loaded", [])
     made = jobs.oriented(tmp_path)
     made["runner"] = {"name": "aclruntime", "threads": 1, "options": {}}
     yield made
-    # It holds on to the module above, which nobody else shall meet.
-    sys.modules.pop("bundle.runners.ascend", None)
+    # It refers to the module above, which no other test must see.
+    sys.modules.pop("bundle.runners.aclruntime.session", None)
 
 
 @pytest.mark.parametrize(("dtype", "layout"), [("float32", "first"), ("uint8", "last")])
@@ -112,7 +112,7 @@ def test_networks_in_another_order_than_their_shapes(
     """Their bytes are as many, so that only the shape tells."""
     monkeypatch.setattr(Session, "layout", layout)
     content["input"]["dtype"] = dtype
-    content["models"].reverse()
-    with pytest.raises(BundleError, match="its input is 'input'") as caught:
+    content["networks"].reverse()
+    with pytest.raises(BundleError, match="input 'input' is not ") as caught:
         open_runner(jobs.checked(content))
-    assert caught.value.where == content["models"][0]["path"]
+    assert caught.value.where == content["networks"][0]["path"]
