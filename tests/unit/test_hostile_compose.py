@@ -41,18 +41,14 @@ def test_no_service_runs_as_root(file: str, user: str) -> None:
     [
         "services: {a: 3}",
         "services: {a: }",
-        "services: {3: {image: a}}",
         "services: {a: {image: a, environment: [A=1]}}",
         "services: {a: {image: a, volumes: [/x]}}",
         "services: {a: {image: a, volumes: ['/x:/y:z']}}",
         "services: {a: {image: a, extends: 3}}",
-        "services: {a: {image: a, extends: {file: b.yaml}}}",
         "services: {a: {image: a, extends: a}}",
         "services: " + "[" * 5000,
         "3",
-        "[]",
         "{1: 2}",
-        "\x00",
     ],
 )
 def test_files_of_odd_types(tmp_path: Path, text: str) -> None:
