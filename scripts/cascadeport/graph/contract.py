@@ -102,7 +102,7 @@ def _checked(
     assert height is not None
     assert width is not None
     if dtype is not None and dtype != layout:
-        violations.append(f"input {input!r} is {layout}; {dtype} was asked for")
+        violations.append(f"input {input!r} is {layout}; {dtype} was requested")
     wanted = (size, size) if isinstance(size, int) else size
     if wanted is not None and wanted != (height, width):
         violations.append(
@@ -141,23 +141,23 @@ def _opset_violations(model: onnx.ModelProto) -> list[str]:
     violations = []
     if len(standard) != 1:
         found = ", ".join(map(str, standard)) or "none"
-        violations.append(f"it must import one opset of ai.onnx, not: {found}")
+        violations.append(f"it must import one opset of ai.onnx; it imports: {found}")
     used = {node.domain or "ai.onnx" for node in model.graph.node}
     for domain, version in sorted(imports):
         if domain != "ai.onnx" and domain in used:
-            violations.append(f"it imports the foreign domain {domain} {version}")
+            violations.append(f"it imports the non-standard domain {domain} {version}")
     return violations
 
 
 def _operator_violations(model: onnx.ModelProto, shown: int = 5) -> list[str]:
-    foreign = [node for node in model.graph.node if node.domain not in KNOWN_DOMAINS]
+    non_standard = [node for node in model.graph.node if node.domain not in KNOWN_DOMAINS]
     violations = [
         f"node {node.name or node.op_type} is {node.domain}::{node.op_type}, which only "
         "runtimes with that extension know"
-        for node in foreign[:shown]
+        for node in non_standard[:shown]
     ]
-    if len(foreign) > shown:
-        violations.append(f"and {len(foreign) - shown} more foreign nodes")
+    if len(non_standard) > shown:
+        violations.append(f"and {len(non_standard) - shown} more non-standard nodes")
     return violations
 
 
@@ -206,10 +206,10 @@ def _output_violations(
         return violations
     kind, shape = _type_of(outputs[boxes])
     if kind != FLOAT or len(shape) not in (0, 2) or (len(shape) == 2 and shape[1] not in (5, None)):
-        violations.append(f"output {boxes!r} is {_name_of(kind)} {shape}; float32 (n,5) is wanted")
+        violations.append(f"output {boxes!r} is {_name_of(kind)} {shape}; it must be float32 (n,5)")
     kind, shape = _type_of(outputs[labels])
     if kind not in LABELS or len(shape) > 1:
         violations.append(
-            f"output {labels!r} is {_name_of(kind)} {shape}; int32 or int64 (n) is wanted"
+            f"output {labels!r} is {_name_of(kind)} {shape}; it must be int32 or int64 (n)"
         )
     return violations
