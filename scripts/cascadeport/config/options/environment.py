@@ -77,6 +77,9 @@ VARIABLES = (
     Variable("DOCKER_HOST", "the Docker Engine of targets without a row in hosts.toml", "commands"),
     Variable("DOCKER_TLS_VERIFY", "`1`: TLS for it", "commands"),
     Variable("DOCKER_CERT_PATH", "the folder of its certificates", "commands"),
+    Variable(
+        "CASCADEPORT_INSECURE_TCP", "`1`: a `tcp://` DOCKER_HOST may go without TLS", "commands"
+    ),
     # The export.
     Variable("CASCADEPORT_EXPORT_ENV", "the export's environment; `.venv-export`", "export, tests"),
     Variable("PYTHON37", "the Python 3.7 that it is made with", "`make export-env`"),
