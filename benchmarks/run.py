@@ -64,7 +64,7 @@ def sections() -> dict[str, str]:
 
 
 def write(name: str, text: str, about: dict[str, str]) -> None:
-    """Puts one section in its place."""
+    """Replaces one section."""
     lines = "\n".join(f"| {key} | {value} |" for key, value in about.items())
     held = sections()
     held[name] = f"{text.strip()}\n\n| taken | |\n| --- | --- |\n{lines}"
