@@ -134,7 +134,8 @@ def main() -> None:
     print("## Evaluation\n")
     print(
         f"{arguments.pictures} pictures, {arguments.detections} detections each, "
-        f"{CATEGORIES} categories; from the two files to the 12 numbers, in turns, {arguments.turns} each.\n"
+        f"{CATEGORIES} categories; from the two files to the 12 numbers, in turns, "
+        f"{arguments.turns} each.\n"
     )
     print("| | median s | all s |\n| --- | ---: | --- |")
     for name, values in seconds.items():
