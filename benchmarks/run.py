@@ -19,7 +19,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 OUT = REPOSITORY / "docs" / "benchmarks.md"
-ORDER = ("preprocess", "stream", "evaluate", "pipeline", "arithmetic", "r101", "batch")
+# The order of the sections; scripts that are not named follow by name.
+FIRST = ("preprocess", "stream", "evaluate", "pipeline", "arithmetic", "r101", "batch")
+NAMES = sorted(
+    {path.stem for path in HERE.glob("[a-z]*.py")} - {"run"},
+    key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name),
+)
 MARK = re.compile(r"^<!-- (\w+) -->$", re.MULTILINE)
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "hotcoco", "pycocotools")
 
@@ -64,18 +69,18 @@ def sections() -> dict[str, str]:
 
 
 def write(name: str, text: str, about: dict[str, str]) -> None:
-    """Replaces one section."""
+    """Replaces one section, or adds it."""
     lines = "\n".join(f"| {key} | {value} |" for key, value in about.items())
     held = sections()
     held[name] = f"{text.strip()}\n\n| taken | |\n| --- | --- |\n{lines}"
-    ordered = sorted(held, key=lambda key: (ORDER.index(key) if key in ORDER else len(ORDER), key))
+    ordered = [key for key in NAMES if key in held]
     body = "\n".join(f"\n<!-- {key} -->\n\n{held[key]}\n" for key in ordered)
     OUT.write_text(HEAD + body, encoding="utf-8")
 
 
 def main() -> int:
     path = os.pathsep.join([str(REPOSITORY / "scripts"), str(REPOSITORY)])
-    for name in os.environ.get("ONLY", "").split() or ORDER:
+    for name in os.environ.get("ONLY", "").split() or NAMES:
         print(f"bench    {name}", file=sys.stderr)
         load = os.getloadavg()
         done = subprocess.run(

@@ -22,12 +22,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pictures import pictures
+from _pictures import pictures
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY)]
 
-from jobs import make_job  # noqa: E402
+from _jobs import make_job  # noqa: E402
 
 from bundle.job import Job  # noqa: E402
 from bundle.run import run  # noqa: E402

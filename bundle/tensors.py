@@ -29,6 +29,7 @@ _WITHOUT_PICTURES: Dict[str, Any] = {
     "stream": {"workers": 1, "queue": 1},
     "measure": {"warmup": 0, "repeats": 1, "repeat_pictures": 1},
     "keep_going": False,
+    "draw": 0,
 }
 
 
@@ -45,7 +46,7 @@ def run_tensors(settings: str, inputs: str, out: str) -> None:
     Raises:
         BundleError: A file cannot be read, or the network cannot be loaded or run.
     """
-    job = _read(settings)
+    job = read_settings(settings)
     make_folder(out)
     names = sorted(name for name in os.listdir(inputs) if name.endswith(".npy"))
     runner = open_runner(job)
@@ -62,7 +63,12 @@ def run_tensors(settings: str, inputs: str, out: str) -> None:
         runner.close()
 
 
-def _read(path: str) -> Job:
+def read_settings(path: str) -> Job:
+    """A job of one network and no pictures; see `run_tensors`.
+
+    Raises:
+        BundleError: The file cannot be read, or lacks something.
+    """
     try:
         with open(path, encoding="utf-8") as stream:
             data = json.load(stream)

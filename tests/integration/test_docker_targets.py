@@ -26,31 +26,27 @@ from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.config import cards
 from cascadeport.config.options import Options
-from cascadeport.containers import wheels
 from cascadeport.core.task import Mount, Task
 from cascadeport.pipeline import job as jobs
 
 from tests.helpers import (
     command,
     contexts,
-    docker_engine,
     docker_fixtures,
     real_world,
-    stand_in_base,
     tiny_model,
 )
 from tests.helpers.docker_engine import PrivateEngine
 from tests.helpers.free_port import free_port
 from tests.helpers.lowering import lower
+from tests.helpers.target_images import empty, environment, run_all
 
 pytestmark = pytest.mark.docker
 
 DEMO = ["--model", "demo", "--data", "demo", "--limit", "8"]
-_FETCHED: set[str] = set()
 
 
 PORT = free_port()
-BASES = {"cpu": "3.11", "310": "3.9", "310P3": "3.9", "T4": "3.12"}
 
 
 @pytest.fixture(scope="module")
@@ -70,50 +66,6 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateEngine]:
 def shared_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What targets share: pictures and graphs are made once."""
     return tmp_path_factory.mktemp("build")
-
-
-def environment(engine: PrivateEngine, target: str) -> dict[str, str]:
-    """What a user behind a wall sets; the base and the wheels are put in place first."""
-    version = BASES[target]
-    reason = docker_engine.missing() or stand_in_base.missing(version)
-    if reason:
-        pytest.skip(reason)
-    tag = f"stand-in/python:{version}"
-    tar = engine.folder / f"python-{version}.tar"
-    if not tar.exists():
-        stand_in_base.load("docker", engine.host, stand_in_base.build(version, tar), tag)
-    image = contexts.context(target, engine="docker").target.image
-    for folder in wheels.folders(image):
-        if folder not in _FETCHED:
-            wheels.download(folder, wheels.FOLDER / folder)
-            _FETCHED.add(folder)
-    return {
-        "DOCKER_HOST": engine.host,
-        "BASE_IMAGE": tag,
-        "WHEELS": wheels.FOLDER.relative_to(REPOSITORY).as_posix(),
-        # The engine may not be the docker command's own.
-        "PATH": os.environ["PATH"],
-    }
-
-
-def run_all(folder: Path, build: Path, *arguments: str, **env: str) -> dict[str, Any]:
-    """`cascadeport all`; returns the result, and the detections in it."""
-    done = command.run(build, folder, *arguments, **env)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (result,) = folder.glob("*/*/result.json")
-    found: dict[str, Any] = json.loads(result.read_text())
-    found["detections"] = json.loads((result.parent / "infer/detections.json").read_text())
-    return found
-
-
-def empty(engine: PrivateEngine) -> bool:
-    """Whether nothing is left on the engine but images."""
-    import docker
-
-    client = docker.DockerClient(base_url=engine.host)
-    left = client.containers.list(all=True) + client.volumes.list()
-    client.close()
-    return left == []
 
 
 @pytest.fixture(params=["the demo's pictures", "real pictures"])

@@ -418,7 +418,7 @@ def test_nothing_is_fetched_unchecked(sha256: str) -> None:
 
 @pytest.mark.parametrize("address", ["", "ftp://example.org/f", "f", "http://", "file://host/f"])
 def test_addresses_are_checked(address: str) -> None:
-    with pytest.raises(CascadeportError, match="not an address|no address"):
+    with pytest.raises(CascadeportError, match=r"not an address|no address"):
         Source("f", (address,), SHA256)
 
 

@@ -1,1 +1,1 @@
-"""What users and targets declare, read and checked: options, cards, targets, hosts, compose files."""
+"""What users and targets declare: options, cards, targets, hosts, compose files."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator
 
+from cascadeport.base import locks as base_locks
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import IMAGES, REPOSITORY
 from cascadeport.config.schema import Strict, as_tuple, read_toml, validate
@@ -56,6 +58,14 @@ def locks(image: str) -> list[Path]:
     return [(IMAGES / image / lock).resolve() for lock in facts(image).locks]
 
 
+def pinned(image: str) -> dict[str, str]:
+    """The packages that an image's locks name for its Python, with their versions."""
+    python = facts(image).python
+    return {
+        name: at for lock in locks(image) for name, at in base_locks.pinned(lock, python).items()
+    }
+
+
 def selection(python: str) -> list[str]:
     """Arguments that make pip choose wheels for an image's Python instead of this one's."""
     machine = platform.machine()
@@ -72,11 +82,15 @@ def download(image: str, folder: Path) -> None:
         CascadeportError: pip could not download them.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    python = facts(image).python
     for lock in locks(image):
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--disable-pip-version-check", "--require-hashes"]
-        command += [*selection(facts(image).python), "-r", str(lock), "-d", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        with tempfile.NamedTemporaryFile("w", suffix=".lock", encoding="utf-8") as file:
+            file.write(base_locks.selected(lock, python))
+            file.flush()
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+            command += ["--disable-pip-version-check", "--require-hashes"]
+            command += [*selection(python), "-r", file.name, "-d", str(folder)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise CascadeportError(
                 f"The wheels of {lock.relative_to(REPOSITORY)} could not be downloaded.",

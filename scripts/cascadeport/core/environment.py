@@ -7,21 +7,18 @@ image; on this machine the same lock is installed into `.venv-NAME`.
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascadeport.base import digest
+from cascadeport.base import digest, locks
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import write_text
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.base.progress import Reporter
 from cascadeport.core import store
-
-_PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -48,8 +45,8 @@ class PythonEnvironment:
 
     @property
     def pinned(self) -> dict[str, str]:
-        """The versions that the lock names, by package; of several, the last."""
-        return dict(_PINNED.findall(self.lock.read_text(encoding="utf-8")))
+        """The versions that the lock names for this Python, by package."""
+        return locks.pinned(self.lock)
 
     @property
     def is_installed(self) -> bool:

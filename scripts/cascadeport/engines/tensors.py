@@ -37,6 +37,29 @@ def session(python: Path, network: Path, runner: Mapping[str, Any], runtime: str
     return Session(runtime, run)
 
 
+def settings_of(network: Path, runner: Mapping[str, Any], shape: Sequence[int]) -> dict[str, Any]:
+    """What `python -m bundle tensors` has to know of a network.
+
+    Args:
+        network: The lowered graph.
+        runner: The job's `runner`.
+        shape: Rows and columns of its input.
+    """
+    return {
+        "networks": [{"path": str(network), "sha256": digest.of_file(network)}],
+        "input": {
+            "name": "input",
+            "dtype": "float32",
+            "shapes": [list(shape)],
+            "resize": [min(shape)] * 2,
+        },
+        "outputs": {"boxes": "boxes", "labels": "labels"},
+        # Labels count up to the number of classes, which a graph does not say.
+        "classes": [{"name": str(number), "category_id": number} for number in range(1000)],
+        "runner": {"threads": os.cpu_count() or 1, **runner},
+    }
+
+
 def _run(
     folder: Path,
     python: Path,
@@ -48,20 +71,7 @@ def _run(
     arrays.mkdir()
     for index, array in enumerate(inputs):
         np.save(arrays / f"{index:04}.npy", array)
-    height, width = inputs[0].shape[2:]
-    values = {
-        "networks": [{"path": str(network), "sha256": digest.of_file(network)}],
-        "input": {
-            "name": "input",
-            "dtype": "float32",
-            "shapes": [[height, width]],
-            "resize": [min(height, width)] * 2,
-        },
-        "outputs": {"boxes": "boxes", "labels": "labels"},
-        # Labels count up to the number of classes, which a graph does not say.
-        "classes": [{"name": str(number), "category_id": number} for number in range(1000)],
-        "runner": {"threads": os.cpu_count() or 1, **runner},
-    }
+    values = settings_of(network, runner, inputs[0].shape[2:])
     settings.write_text(json.dumps(values), encoding="utf-8")
     done = subprocess.run(
         [str(python), "-m", "bundle", "tensors", str(settings), str(arrays), str(out)],

@@ -25,6 +25,7 @@ from onnx import defs
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph.editing import Graph, load
+from cascadeport.graph.malformed import explained
 from cascadeport.graph.schemas import optional, register, required, set_output, shape_of
 
 DOMAIN = "cascadeport"
@@ -41,6 +42,12 @@ def load_neutral(path: Path) -> onnx.ModelProto:
             lowering knows (named, with its node), or breaks ONNX's own rules.
     """
     model = load(path)
+    with explained("The neutral graph is malformed", str(path)):
+        _check(model, path)
+    return model
+
+
+def _check(model: onnx.ModelProto, path: Path) -> None:
     imports = sorted((each.domain, each.version) for each in model.opset_import)
     if imports != [("", OPSET), (DOMAIN, VERSION)]:
         found = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in imports)
@@ -65,7 +72,6 @@ def load_neutral(path: Path) -> onnx.ModelProto:
             where=str(path),
             next="Export the model again.",
         ) from error
-    return model
 
 
 def unknown_operator(node: onnx.NodeProto, path: Path) -> CascadeportError:

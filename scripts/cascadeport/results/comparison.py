@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cascadeport.results import record as results
 from cascadeport.base.errors import CascadeportError
+from cascadeport.base.text import printable
 from cascadeport.results.record import Result, Statistics, Status
 
 FORMAT = 1
@@ -357,7 +358,7 @@ def points(delta: float | None) -> str:
 
 def _plain(text: str) -> str:
     """Text as Markdown shows it: no table bars, marks or line ends take effect."""
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     for mark in "\\|`*_<>[]":
         text = text.replace(mark, f"\\{mark}")
     return text

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cascadeport.base.errors import CascadeportError
+from cascadeport.base.reading import read_record
+from cascadeport.config.schema import shortened
 from cascadeport.evaluation import Evaluation
 
 FORMAT = 1
@@ -266,35 +268,22 @@ def load(path: Path) -> Result:
 
 def _read(path: Path, table: type[_Table], what: str) -> _Table:
     remedy = f"Run the target again; it writes a new {path.name}."
-    try:
-        values = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse)
-    except OSError as error:
-        raise CascadeportError(
-            f"The {what} cannot be read: {error.strerror}.", where=str(path), next=remedy
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise CascadeportError(
-            f"The {what} is not valid JSON: {error}.", where=str(path), next=remedy
-        ) from error
-    version = values.get("format") if isinstance(values, dict) else None
+    values = read_record(path, what, next=remedy)
+    version = values.get("format")
     expected = table.model_fields["format"].default
     if version != expected:
         raise CascadeportError(
-            f"The {what} is of format {version!r}, this version reads format {expected}.",
+            f"The {what} has format {shortened(version)}, this version reads format {expected}.",
             where=str(path),
             next=remedy,
         )
     try:
         return table.model_validate(values)
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}"
-            for fault in error.errors(include_url=False)[:10]
+        details = [
+            f"{'.'.join(map(str, found['loc']))}: {found['msg'].lower()}"
+            for found in error.errors(include_url=False)[:10]
         ]
         raise CascadeportError(
-            f"The {what} is not complete.", where=str(path), details=faults, next=remedy
+            f"The {what} is not complete.", where=str(path), details=details, next=remedy
         ) from None
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"it holds {constant}, which is no number")

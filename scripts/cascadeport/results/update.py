@@ -6,6 +6,8 @@ from pathlib import Path
 
 from cascadeport.base import digest
 from cascadeport.base.files import disk_errors
+from cascadeport.base.reading import RECORD_LIMIT, read_bytes
+from cascadeport.base.text import printable
 from cascadeport.core import store
 from cascadeport.core.context import Context
 from cascadeport.core.plan import Plan
@@ -32,7 +34,8 @@ def update(made: Plan, context: Context, *, again: bool = False) -> str:
             _write(made, context)
             files = [made.folder / name for name in _FILES]
             store.write_record(made.folder, key, files, {"stage": "compare"}, _RECORD)
-    return (made.folder / f"{comparison.NAME}.md").read_text(encoding="utf-8")
+    table = read_bytes(made.folder / f"{comparison.NAME}.md", "table", limit=RECORD_LIMIT)
+    return printable(table.decode("utf-8", "replace"), lines=True)
 
 
 def _write(made: Plan, context: Context) -> None:
@@ -86,6 +89,7 @@ def _key(made: Plan, context: Context) -> str:
     package = Path(__file__).parent
     sources = [package / name for name in ("comparison.py", "update.py", "record.py")]
     found = sorted(made.folder.glob(f"*/{record.NAME}"))
+    found = [path for path in found if path.is_file()]
     return digest.of_value(
         {
             "results": {path.parent.name: digest.of_file(path) for path in found},

@@ -35,6 +35,7 @@ BUILD = REPOSITORY / "build" / "simulator"
 _OWN_PACKAGES = ("base/", "backends/", "backends/ascend/")
 _OWN_MODULES = (
     "base/errors.py",
+    "base/text.py",
     "backends/ascend/executor.py",
     "backends/ascend/operators.py",
     "backends/ascend/plugins.py",
