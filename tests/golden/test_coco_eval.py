@@ -18,4 +18,4 @@ def test_the_coco_apis_example(shared: Path) -> None:
     found = evaluation.evaluate(annotations, detections, images)
     assert list(found.stats.values()) == pytest.approx(expected, abs=1e-9)
     assert found.stats["AP"] == pytest.approx(0.504581, abs=1e-6)
-    assert found.images == 100
+    assert found.pictures == 100

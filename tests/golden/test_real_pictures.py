@@ -27,12 +27,12 @@ def test_somebody_elses_detector_on_coco(shared: Path, tmp_path: Path) -> None:
     assert row["status"] == "measured"
     assert row["map"] == pytest.approx(0.327, abs=0.003)
     assert row["map50"] == pytest.approx(0.497, abs=0.003)
-    assert row["images"] == 26
+    assert row["pictures"] == 26
 
 
 def test_the_demo_on_its_held_out_pictures(tmp_path: Path) -> None:
     """The committed model, the drawn pictures: at least what docs/demo.md promises."""
     row = run(tmp_path)
     assert row["status"] == "measured"
-    assert row["images"] == 200
+    assert row["pictures"] == 200
     assert row["map"] >= 0.60

@@ -1,4 +1,4 @@
-"""Finished results of several targets over pictures drawn on the spot, as stages leave them."""
+"""Finished results of several targets on generated pictures, laid out as stages write them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 from cascadeport import datasets, evaluation
 from cascadeport.datasets import Dataset
-from cascadeport.results import record as results
-from cascadeport.results.record import Result
+from cascadeport.results import result as results
+from cascadeport.results import run_record as run_records
+from cascadeport.results.collate import assemble
+from cascadeport.results.result import DatasetFacts, ModelFacts, Result
 
 CLASSES = ("bird", "red kite", "<script>alert('class')</script>", 'say "Grüße" & 你好')
 
@@ -150,13 +152,13 @@ def finish(
         of.annotations_path, home / "infer" / "detections.json", [item.id for item in of.items]
     )
     evaluation.write(done, home / "evaluate" / "evaluation.json")
-    result = results.collate(
+    result = assemble(
         target=target,
         title=title,
-        model=results.Model(name="rectangles", title="Rectangles & <others>", input=input),
-        dataset=results.DatasetFacts(
+        model=ModelFacts(name="rectangles", title="Rectangles & <others>", input=input),
+        dataset=DatasetFacts(
             name=of.name,
-            images=len(of.items),
+            pictures=len(of.items),
             root=str(of.root),
             annotations=str(of.annotations_path),
         ),
@@ -164,6 +166,6 @@ def finish(
         dataset_digest=of.digest,
         semantics=semantics,
         evaluation=evaluation.read(home / "evaluate" / "evaluation.json"),
-        run=results.load_run(home / "infer" / "run.json"),
+        run=run_records.load(home / "infer" / "run.json"),
     )
     return results.load(results.write(result, home))

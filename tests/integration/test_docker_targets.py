@@ -273,7 +273,7 @@ def test_by_way_of_ais_infer_the_detections_are_the_same(
         means.append(1000 / float(told[1]))
     # The device's own words, of which a simulated result shows nothing.
     summary = json.loads((folder / "run.json").read_text())["summary"]
-    assert summary["latency_ms"]["n"] == found["images"]
+    assert summary["latency_ms"]["n"] == found["pictures"]
     assert summary["latency_ms"]["mean"] == pytest.approx(sum(means) / chips)
     assert summary["device_ips"] == pytest.approx(sum(1000 / mean for mean in means))
     assert summary["end_to_end_ips"] is None

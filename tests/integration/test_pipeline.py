@@ -86,8 +86,8 @@ def test_every_promised_file_is_there(world: World) -> None:
     row = world.row()
     assert row["status"] == "measured"
     assert row["map"] == pytest.approx(1.0)
-    assert row["images"] == 4
-    wanted = "target status reason map map50 map75 images device_ips end_to_end_ips latency_ms"
+    assert row["pictures"] == 4
+    wanted = "target status reason map map50 map75 pictures device_ips end_to_end_ips latency_ms"
     assert set(wanted.split()) <= set(row)
     assert set(row["latency_ms"]) >= {"n", "mean", "p50", "p90", "p99"}
     assert row["latency_ms"]["p99"] is None  # four samples
@@ -132,7 +132,7 @@ def test_a_limit_makes_results_of_its_own(world: World) -> None:
     assert world.run("--limit", "2").returncode == 0
     folder = world.root / "results" / f"small-{world.data.name}-first2"
     rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))["rows"]
-    assert rows[0]["images"] == 2
+    assert rows[0]["pictures"] == 2
     assert rows[0]["map"] == pytest.approx(1.0)
     world.fails(2, "The limit is 0; a run needs at least one picture.", more=("--limit", "0"))
 
@@ -227,7 +227,7 @@ def test_bad_pictures(world: World, fault: str) -> None:
     assert done.returncode == 4, done.stderr
     row = world.row()
     assert row["status"] == "invalid"
-    assert row["images"] == 4  # never a smaller denominator
+    assert row["pictures"] == 4  # never a smaller denominator
     assert row["map"] < 1
     skipped = json.loads((world.results / "cpu" / "infer" / "run.json").read_text())["skipped"]
     assert [(entry["id"], entry["file"]) for entry in skipped] == [(17, "2.jpg")]
@@ -245,7 +245,7 @@ def test_pictures_of_extreme_sizes_work(world: World) -> None:
     small_world.write_annotations(world.data, content)
     done = world.run()
     assert done.returncode == 0, done.stderr
-    assert world.row()["images"] == 7
+    assert world.row()["pictures"] == 7
 
 
 def _break_annotations(world: World, how: str) -> None:
@@ -357,7 +357,7 @@ def test_interrupted_and_run_again(world: World, number: signal.Signals, code: i
     assert [path.name for path in (world.results / "cpu").iterdir() if path.is_dir()] == []
     done = world.run("--repeats", "1")
     assert done.returncode == 0, done.stderr
-    assert world.row()["images"] == 3000
+    assert world.row()["pictures"] == 3000
 
 
 def test_killed_and_two_runs_at_once(world: World) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cascadeport.results import comparison as compare
 from cascadeport.results import report
+from cascadeport.results.published import PublishedFigures
 
 from tests.helpers import finished
 
@@ -44,7 +45,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
     finished.finish(folder, boxes, target="T4", title="T4", status="partial", skipped=skipped)
     found = compare.collect(folder, ("cpu", "310", "310P3", "T4"))
-    published = compare.Published("T4", "NVIDIA T4, published", "a source " * 20, device_ips=3.97)
+    published = PublishedFigures("T4", "NVIDIA T4, published", "a source " * 20, device_ips=3.97)
     table = compare.compare(found, [published])
     out = folder / "comparison.html"
     report.render([one.result for one in found if one.result], table, out, boxes)

@@ -1,4 +1,4 @@
-"""The comparison: what stands side by side, what does not, and its three files."""
+"""The comparison: what is comparable, what is not, and its three files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 from cascadeport import datasets
 from cascadeport.base.errors import CascadeportError
 from cascadeport.results import comparison as compare
-from cascadeport.results.comparison import Comparison, Published
+from cascadeport.results import comparison_files, tables
+from cascadeport.results.comparison import Comparison
+from cascadeport.results.published import PublishedFigures
 
 from tests.helpers import finished
 
@@ -42,11 +44,11 @@ def folder(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "results"))
 
 
-def compared(folder: Path, *published: Published) -> Comparison:
+def compared(folder: Path, *published: PublishedFigures) -> Comparison:
     return compare.compare(compare.collect(folder, ORDER), published)
 
 
-def test_rows_stand_in_the_targets_order_with_differences(folder: Path) -> None:
+def test_rows_have_the_targets_order_and_differences(folder: Path) -> None:
     table = compared(folder)
     assert [(row.target, row.status) for row in table.rows] == [
         ("cpu", "measured"),
@@ -63,14 +65,14 @@ def test_rows_stand_in_the_targets_order_with_differences(folder: Path) -> None:
     assert gpu.delta_map == pytest.approx(gpu.map - cpu.map)
     assert gpu.against == "CPU, onnxruntime"
     assert table.model["name"] == "rectangles"
-    assert table.dataset == {"name": "boxes", "images": 14}
+    assert table.dataset == {"name": "boxes", "pictures": 14}
 
 
 def test_a_published_accuracy_of_the_same_data_is_what_others_are_compared_with(
     folder: Path,
 ) -> None:
-    reference = Published("reference", "the paper", "somewhere", map=0.45, comparable=True)
-    elsewhere = Published("T4", "T4, published", "elsewhere", map=0.452, device_ips=3.97)
+    reference = PublishedFigures("reference", "the paper", "somewhere", map=0.45, comparable=True)
+    elsewhere = PublishedFigures("T4", "T4, published", "elsewhere", map=0.452, device_ips=3.97)
     *own, first, second = compared(folder, reference, elsewhere).rows
     assert {row.against for row in own} == {"the paper"}
     assert own[0].map is not None
@@ -80,32 +82,34 @@ def test_a_published_accuracy_of_the_same_data_is_what_others_are_compared_with(
 
 
 def test_a_published_accuracy_of_other_data_is_compared_with_nothing(folder: Path) -> None:
-    rows = compared(folder, Published("reference", "the paper", "somewhere", map=0.45)).rows
+    rows = compared(folder, PublishedFigures("reference", "the paper", "somewhere", map=0.45)).rows
     assert {row.against for row in rows} == {None, "CPU, onnxruntime"}
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "reason"),
     [
         ("bundle_digest", "another bundle"),
         ("model_digest", "another checkpoint"),
         ("dataset_digest", "another data set"),
     ],
 )
-def test_what_is_not_alike_does_not_stand_side_by_side(folder: Path, key: str, told: str) -> None:
+def test_results_of_different_digests_are_not_comparable(
+    folder: Path, key: str, reason: str
+) -> None:
     path = folder / "T4" / "result.json"
     values = json.loads(path.read_text())
     values[key] = "f" * 64
     path.write_text(json.dumps(values))
     cpu, _, gpu = compared(folder).rows
     assert (cpu.status, gpu.status) == ("measured", "invalid")
-    assert gpu.reason.startswith(f"{told} (ffffffffffff, not ")
+    assert gpu.reason.startswith(f"{reason} (ffffffffffff, not ")
     assert "CPU, onnxruntime" in gpu.reason
     assert gpu.delta_map is gpu.against is None
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"format": 9}', '{"format": 1}', "null"])
-def test_a_broken_result_does_not_lose_the_others(folder: Path, content: str) -> None:
+@pytest.mark.parametrize("content", ["", "{", '{"format": 9}', '{"format": 2}', "null"])
+def test_a_broken_result_does_not_affect_the_others(folder: Path, content: str) -> None:
     (folder / "T4" / "result.json").write_text(content)
     rows = compared(folder).rows
     assert [row.status for row in rows] == ["measured", "simulated", "invalid"]
@@ -125,7 +129,7 @@ def test_only_an_invalid_result(tmp_path: Path, boxes: datasets.Dataset) -> None
     finished.finish(tmp_path, boxes, problems=["The device was busy."])
     (row,) = compared(tmp_path).rows
     assert (row.status, row.reason) == ("invalid", "The device was busy")
-    assert "INVALID" in compare.as_markdown(compared(tmp_path))
+    assert "INVALID" in tables.as_markdown(compared(tmp_path))
 
 
 def test_nothing_to_compare(tmp_path: Path) -> None:
@@ -134,17 +138,17 @@ def test_nothing_to_compare(tmp_path: Path) -> None:
 
 
 def test_the_files_are_deterministic_and_complete(folder: Path, tmp_path: Path) -> None:
-    table = compared(folder, Published("T4", "T4, published", "elsewhere", device_ips=3.97))
+    table = compared(folder, PublishedFigures("T4", "T4, published", "elsewhere", device_ips=3.97))
     contents = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        compare.write(table, tmp_path / name)
+        comparison_files.write(table, tmp_path / name)
         contents.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert contents[0] == contents[1]
     assert set(contents[0]) == {"comparison.json", "comparison.csv", "comparison.md"}
     values = json.loads(contents[0]["comparison.json"])
-    assert values["format"] == 1
-    wanted = {"target", "status", "reason", "map", "map50", "map75", "images", "device_ips"}
+    assert values["format"] == 2
+    wanted = {"target", "status", "reason", "map", "map50", "map75", "pictures", "device_ips"}
     wanted |= {"end_to_end_ips", "latency_ms", "bundle_digest", "model_digest", "dataset_digest"}
     assert all(wanted <= set(row) for row in values["rows"])
     assert set(values["rows"][0]["latency_ms"]) == {"n", "mean", "p50", "p90", "p99"}
@@ -152,8 +156,8 @@ def test_the_files_are_deterministic_and_complete(folder: Path, tmp_path: Path) 
 
 
 def test_the_csv_opens_in_a_spreadsheet(folder: Path) -> None:
-    published = Published("T4", "=HYPERLINK(0)", "Grüße, 'quoted' \"and\"\nbroken", map=0.4)
-    text = compare.as_csv(compared(folder, published))
+    published = PublishedFigures("T4", "=HYPERLINK(0)", "Grüße, 'quoted' \"and\"\nbroken", map=0.4)
+    text = tables.as_csv(compared(folder, published))
     assert text.startswith("\ufefftarget,title,status")
     rows = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
     assert [row["target"] for row in rows] == ["cpu", "310", "T4", "T4"]
@@ -167,9 +171,9 @@ def test_the_csv_opens_in_a_spreadsheet(folder: Path) -> None:
     float(rows[2]["delta_map"])
 
 
-def test_the_markdown_is_aligned_and_says_everything(folder: Path) -> None:
-    text = compare.as_markdown(
-        compared(folder, Published("x", "你好 | *pipe*", "a <b>\nsource", map=0.4))
+def test_the_markdown_is_aligned_and_complete(folder: Path) -> None:
+    text = tables.as_markdown(
+        compared(folder, PublishedFigures("x", "你好 | *pipe*", "a <b>\nsource", map=0.4))
     )
     lines = text.splitlines()
     table = [line for line in lines if line.startswith("|")]
@@ -183,7 +187,7 @@ def test_the_markdown_is_aligned_and_says_everything(folder: Path) -> None:
     assert " measured " in table[2]
     assert " simulated " in table[3]
     assert " – |" in table[3]
-    assert "- Δ mAP is against CPU, onnxruntime." in lines
+    assert "- Δ mAP is relative to CPU, onnxruntime." in lines
     assert "- Ascend 310: =fp16\\|NMS" in lines
     assert "- Not measured here: 你好 \\| \\*pipe\\*; from a \\<b\\> source" in lines
 
@@ -193,13 +197,15 @@ def test_the_markdown_is_aligned_and_says_everything(folder: Path) -> None:
     [(None, "–"), (0.0, "0.00"), (-0.00001, "0.00"), (0.0123, "+1.23"), (-0.1, "−10.00")],
 )
 def test_points(delta: float | None, text: str) -> None:
-    assert compare.points(delta) == text
+    assert tables.points(delta) == text
 
 
 def test_one_chip_of_many_is_a_column_where_there_are_many(folder: Path) -> None:
-    assert "chip img/s" not in compare.as_markdown(compared(folder))
-    card = Published("310", "310, published", "elsewhere", chip_ips=0.673411, device_ips=2.693644)
-    text = compare.as_markdown(compared(folder, card))
+    assert "chip img/s" not in tables.as_markdown(compared(folder))
+    card = PublishedFigures(
+        "310", "310, published", "elsewhere", chip_ips=0.673411, device_ips=2.693644
+    )
+    text = tables.as_markdown(compared(folder, card))
     header, *_, published = [line for line in text.splitlines() if line.startswith("|")]
     columns = [cell.strip() for cell in header.split("|")]
     cells = [cell.strip() for cell in published.split("|")]
@@ -207,19 +213,21 @@ def test_one_chip_of_many_is_a_column_where_there_are_many(folder: Path) -> None
     assert cells[columns.index("device img/s")] == "2.69"
 
 
-def test_results_of_other_inputs_can_be_told_apart(tmp_path: Path, boxes: datasets.Dataset) -> None:
+def test_results_with_different_inputs_are_distinguishable(
+    tmp_path: Path, boxes: datasets.Dataset
+) -> None:
     """One checkpoint in two shapes: every row says its own where they differ."""
     wide = "800x1344, 1344x800, pictures to 1333x800"
     finished.finish(tmp_path, boxes, input="1216x1216")
     alike = compared(tmp_path)
     assert [row.input for row in alike.rows] == ["1216x1216"]
-    assert "input 1216x1216" in compare.as_markdown(alike).splitlines()[0]
+    assert "input 1216x1216" in tables.as_markdown(alike).splitlines()[0]
     finished.finish(tmp_path, boxes, target="T4", title="NVIDIA T4", input=wide)
     table = compared(tmp_path)
     assert table.inputs == ["1216x1216", wide]
-    text = compare.as_markdown(table)
+    text = tables.as_markdown(table)
     assert "input" not in text.splitlines()[0]
     assert "- CPU, onnxruntime: input 1216x1216" in text
     assert f"- NVIDIA T4: input {wide}" in text
-    rows = list(csv.DictReader(io.StringIO(compare.as_csv(table).lstrip("\ufeff"))))
+    rows = list(csv.DictReader(io.StringIO(tables.as_csv(table).lstrip("\ufeff"))))
     assert [row["input"] for row in rows] == ["1216x1216", wide]

@@ -1,4 +1,4 @@
-"""Converting for Ascend: atc's command line, its errors, and the stand-in that obeys both."""
+"""Conversion for Ascend: atc's command line, its errors, and the stand-in for atc."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ HEAD = "ATC run failed, Please check the detail log, Try 'atc --help' for more i
         (
             HEAD + "E19010: No parser is registered for Op [grid_sampler_3140, optype "
             "[ai.onnx::11::grid_sampler]].",
-            "does not know an operator of the graph",
+            "does not support an operator of the graph",
             "grid_sampler_3140",
         ),
         (
             HEAD + "E10016: Opname [Concat_1427] specified in [--out_nodes] is not found in the "
             "model. Please check.",
-            "output node that atc was given does not exist",
+            "output node in atc's arguments does not exist",
             "Concat_1427",
         ),
         (
@@ -53,10 +53,8 @@ HEAD = "ATC run failed, Please check the detail log, Try 'atc --help' for more i
         (HEAD + "E77777: something new", "atc failed", "E77777"),
     ],
 )
-def test_an_error_of_atc_is_a_sentence_with_cause_and_remedy(
-    log: str, what: str, where: str
-) -> None:
-    error = convert.explained(log)
+def test_an_error_of_atc_has_a_cause_and_a_remedy(log: str, what: str, where: str) -> None:
+    error = convert.explain(log)
     assert error is not None
     assert what in error.what
     assert where in error.where
@@ -64,12 +62,12 @@ def test_an_error_of_atc_is_a_sentence_with_cause_and_remedy(
 
 
 def test_a_log_without_a_code_explains_nothing() -> None:
-    assert convert.explained("ATC start working now, please wait for a moment.\n") is None
+    assert convert.explain("ATC start working now, please wait for a moment.\n") is None
 
 
 @pytest.fixture
 def atc(tmp_path: Path) -> Path:
-    """The stand-in, laid out as its installer does."""
+    """The stand-in, as its installer lays it out."""
     home = tmp_path / "toolkit"
     (home / "atc" / "bin").mkdir(parents=True)
     shutil.copy(SOURCES / "atc", home / "atc" / "bin" / "atc")
@@ -112,9 +110,9 @@ def run(atc: Path, path: Path, *more: str, **changes: str) -> tuple[int, str]:
 
 
 def test_the_stand_in_writes_an_om_file(atc: Path, tmp_path: Path) -> None:
-    code, said = run(atc, model(tmp_path))
-    assert code == 0, said
-    assert "ATC run success" in said
+    code, output = run(atc, model(tmp_path))
+    assert code == 0, output
+    assert "ATC run success" in output
     sys.path.insert(0, str(SOURCES))
     try:
         from cann_stand_in import om
@@ -145,10 +143,10 @@ def test_the_stand_in_writes_an_om_file(atc: Path, tmp_path: Path) -> None:
 def test_the_stand_in_refuses_what_atc_refuses(
     atc: Path, tmp_path: Path, changes: dict[str, str], code: str
 ) -> None:
-    returned, said = run(atc, model(tmp_path), **changes)
+    returned, output = run(atc, model(tmp_path), **changes)
     assert returned != 0
-    assert f"{code}: " in said
-    assert convert.explained(said) is not None
+    assert f"{code}: " in output
+    assert convert.explain(output) is not None
     assert not (tmp_path / "network.om").exists()
 
 
@@ -163,32 +161,39 @@ def test_the_stand_in_refuses_what_atc_refuses(
 def test_an_operator_without_a_parser(
     atc: Path, tmp_path: Path, op_type: str, domain: str, opset: int, kind: str
 ) -> None:
-    code, said = run(atc, model(tmp_path, op_type, domain, opset))
+    code, output = run(atc, model(tmp_path, op_type, domain, opset))
     assert code != 0
-    assert f"E19010: No parser is registered for Op [node_1, optype [{kind}]]." in said
+    assert f"E19010: No parser is registered for Op [node_1, optype [{kind}]]." in output
 
 
-def test_a_graph_that_is_cut_off(atc: Path, tmp_path: Path) -> None:
+def test_a_graph_that_cannot_be_compiled(atc: Path, tmp_path: Path) -> None:
+    code, output = run(atc, model(tmp_path, "NonZero"))
+    assert code != 0
+    assert "E20001: Failed to compile Op. [" in output
+    assert "the output shape of NonZero depends on the picture" in output
+
+
+def test_a_truncated_graph(atc: Path, tmp_path: Path) -> None:
     path = model(tmp_path)
     path.write_bytes(path.read_bytes()[:-20])
-    code, said = run(atc, path)
+    code, output = run(atc, path)
     assert code != 0
-    assert "E10041" in said
+    assert "E10041" in output
 
 
 def test_an_unknown_option(atc: Path, tmp_path: Path) -> None:
-    code, said = run(atc, model(tmp_path), "--dynamic")
+    code, output = run(atc, model(tmp_path), "--dynamic")
     assert code == 1
-    assert "unknown command line flag 'dynamic'" in said
+    assert "unknown command line flag 'dynamic'" in output
 
 
-def described(card: Card, folder: Path) -> lowering.Atc:
-    """What the lowering of the demo says of its graph, through the record beside it."""
+def described(card: Card, folder: Path) -> lowering.AtcArguments:
+    """The lowered demo's arguments for atc, by way of the JSON record."""
     assert card.graph is not None
     neutral = card.file(card.graph.all[0].path)
     request = Request(dtype=card.input.dtype, mean=card.input.mean, std=card.input.std)
     done = lowering.Ascend().lower(neutral, folder / "lowered.onnx", request)
-    return lowering.Atc(**json.loads(json.dumps(done.record))["facts"]["atc"])
+    return lowering.AtcArguments(**json.loads(json.dumps(done.record))["facts"]["atc"])
 
 
 def test_the_command_line_comes_from_the_lowered_graph_and_the_row(tmp_path: Path) -> None:
@@ -207,7 +212,7 @@ def test_the_command_line_comes_from_the_lowered_graph_and_the_row(tmp_path: Pat
     assert not any("insert_op_conf" in one for one in argv)
 
 
-def test_bytes_are_normalised_by_aipp(tmp_path: Path) -> None:
+def test_uint8_input_is_normalised_by_aipp(tmp_path: Path) -> None:
     card = cards.load(cards.find("demo", Options().models))
     card = card.model_copy(update={"input": card.input.model_copy(update={"dtype": "uint8"})})
     atc = described(card, tmp_path)
@@ -223,7 +228,7 @@ def test_rows_come_before_columns_in_aipp() -> None:
     assert "src_image_size_h: 8" in text
 
 
-def test_a_row_hands_its_flags_on_to_atc() -> None:
+def test_a_row_passes_its_flags_to_atc() -> None:
     rows = targets.load(Options().targets, backends.row)
     row = rows["310P3"].model_copy(update={"precision_mode": "allow_mix_precision"})
     assert isinstance(row, AscendTarget)

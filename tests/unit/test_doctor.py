@@ -94,7 +94,7 @@ def test_npu_smi_with_processes() -> None:
 
 
 def test_npu_smi_that_fails_is_quoted() -> None:
-    with pytest.raises(CascadeportError, match="did not answer") as caught:
+    with pytest.raises(CascadeportError, match="is not its table") as caught:
         npu.parse_npu_smi("dcmi module initialize failed. ret is -8005")
     assert "-8005" in caught.value.where
 
@@ -152,7 +152,7 @@ def test_the_wrong_chip_is_named(tools: Path) -> None:
 
 def test_an_unhealthy_chip_is_reported(tools: Path) -> None:
     tool(tools, "npu-smi", NPU_SMI_23)
-    assert npu._chips(npu_context()).finding == "Chip 0 says Warning."
+    assert npu._chips(npu_context()).finding == "Chip 0 is unhealthy: Warning."
 
 
 def test_other_processes_are_named(tools: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from cascadeport import evaluation
 from cascadeport.base.errors import CascadeportError
 from cascadeport.evaluation import Evaluation
-from cascadeport.evaluation.model import STATS
+from cascadeport.evaluation.result import STATS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +38,7 @@ def evaluated(tmp_path: Path, wanted: Scenes, image_ids: list[int] | None = None
 
 
 def assert_equal(found: Evaluation, stats: Any, precision: Any, wanted: Scenes) -> None:
-    """Holds everything against pycocotools' numbers, to 1e-9."""
+    """Compares everything with pycocotools' numbers, to 1e-9."""
     for name, expected in zip(STATS, stats, strict=True):
         if expected < 0:
             assert found.stats[name] is None
@@ -47,8 +47,8 @@ def assert_equal(found: Evaluation, stats: Any, precision: Any, wanted: Scenes) 
     precision = precision[:, :, :, 0, 2]
     ids = sorted(category["id"] for category in wanted.annotations["categories"])
     assert [one.id for one in found.per_category] == ids
-    for place, one in enumerate(found.per_category):
-        mine = precision[:, :, place]
+    for index, one in enumerate(found.per_category):
+        mine = precision[:, :, index]
         if (mine < 0).all():
             assert one.ap is one.ap50 is None
             assert one.annotations == 0
@@ -100,14 +100,14 @@ def test_equals_pycocotools_where_boxes_and_scores_coincide(
             "categories": [{"id": number, "name": str(number)} for number in (1, 2)],
             "annotations": [
                 {
-                    "id": place,
+                    "id": number,
                     "image_id": image,
                     "category_id": category,
                     "bbox": list(box),
                     "area": box[2] * box[3],
                     "iscrowd": int(crowd),
                 }
-                for place, (image, category, box, crowd) in enumerate(objects, 1)
+                for number, (image, category, box, crowd) in enumerate(objects, 1)
             ],
         },
         detections=[
@@ -120,7 +120,7 @@ def test_equals_pycocotools_where_boxes_and_scores_coincide(
     assert_equal(evaluated(tmp_path_factory.mktemp("e"), wanted), stats, precision, wanted)
 
 
-def test_an_annotation_of_id_0_is_found_like_any_other(tmp_path: Path) -> None:
+def test_an_annotation_with_id_0_is_found_like_any_other(tmp_path: Path) -> None:
     wanted = scenes(3, decimals=1)
     expected = evaluated(tmp_path, wanted)
     for record in wanted.annotations["annotations"]:
@@ -129,7 +129,7 @@ def test_an_annotation_of_id_0_is_found_like_any_other(tmp_path: Path) -> None:
     assert evaluated(tmp_path, wanted).stats == expected.stats
 
 
-def test_ids_beyond_what_float64_holds(tmp_path: Path) -> None:
+def test_ids_beyond_the_range_of_float64(tmp_path: Path) -> None:
     expected = evaluated(tmp_path, scenes(4))
     large = evaluated(tmp_path, scenes(4, first_id=2**53 + 1))
     assert large.stats == expected.stats
@@ -145,10 +145,10 @@ def test_only_the_expected_pictures_count_and_all_of_them(tmp_path: Path) -> Non
     found = evaluated(tmp_path, kept)
     stats, precision = pycocotools(kept, some)
     assert_equal(found, stats, precision, kept)
-    assert found.images == len(some) > len({one["image_id"] for one in kept.detections})
+    assert found.pictures == len(some) > len({one["image_id"] for one in kept.detections})
 
 
-def test_the_order_in_which_pictures_are_named_does_not_matter(tmp_path: Path) -> None:
+def test_the_order_of_the_picture_ids_does_not_matter(tmp_path: Path) -> None:
     # Between equal scores the order of pictures decides, so it must be that of their ids.
     wanted = scenes(11, decimals=1, categories=2)
     wanted.annotations["images"].reverse()
@@ -178,9 +178,9 @@ def test_missing_iscrowd_and_area_have_their_usual_meaning(tmp_path: Path) -> No
     for record in wanted.annotations["annotations"]:
         record["area"] = record["bbox"][2] * record["bbox"][3]
     expected = evaluated(tmp_path, wanted)
-    for place, record in enumerate(wanted.annotations["annotations"]):
+    for index, record in enumerate(wanted.annotations["annotations"]):
         del record["area"]
-        if place % 2:
+        if index % 2:
             del record["iscrowd"]
         else:
             record["iscrowd"] = False
@@ -205,7 +205,7 @@ def one_of_each() -> Scenes:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "detail"),
     [
         ("image_id", 3, "[0].image_id: picture 3 is not one of this run"),
         ("category_id", 7, "[0].category_id: there is no category 7"),
@@ -219,20 +219,20 @@ def one_of_each() -> Scenes:
         ("score", True, "[0].score"),
     ],
 )
-def test_a_detection_that_cannot_be_is_an_error_with_its_place(
-    tmp_path: Path, key: str, value: Any, told: str
+def test_an_invalid_detection_is_an_error_with_its_position(
+    tmp_path: Path, key: str, value: Any, detail: str
 ) -> None:
     wanted = one_of_each()
     wanted.detections[0][key] = value
     with pytest.raises(CascadeportError) as raised:
         evaluated(tmp_path, wanted)
-    assert any(fault.startswith(told) for fault in raised.value.details), raised.value.details
+    assert any(one.startswith(detail) for one in raised.value.details), raised.value.details
     assert raised.value.where.endswith("detections.json")
     assert raised.value.next
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "detail"),
     [
         (b"", "the file: invalid json"),
         (b'[{"image_id": 1, ', "the file: invalid json"),
@@ -241,12 +241,14 @@ def test_a_detection_that_cannot_be_is_an_error_with_its_place(
         (b"[1]", "[0]: input should be"),
     ],
 )
-def test_a_file_that_is_no_file_of_detections(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_file_that_is_not_a_list_of_detections(
+    tmp_path: Path, content: bytes, detail: str
+) -> None:
     annotations, detections = one_of_each().write(tmp_path)
     detections.write_bytes(content)
     with pytest.raises(CascadeportError) as raised:
         evaluation.evaluate(annotations, detections, [1, 2])
-    assert raised.value.details[0].lower().startswith(told)
+    assert raised.value.details[0].lower().startswith(detail)
 
 
 def test_an_expected_picture_that_the_annotations_lack(tmp_path: Path) -> None:
@@ -258,7 +260,7 @@ def test_an_expected_picture_that_the_annotations_lack(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "detail"),
     [
         ("bbox", [1, 1, 9, float("nan")], "annotations[0].bbox[3]"),
         ("bbox", [1, 1, 9, -9], "annotations[0].bbox[3]"),
@@ -267,15 +269,15 @@ def test_an_expected_picture_that_the_annotations_lack(tmp_path: Path) -> None:
         ("area", -1, "annotations[0].area"),
     ],
 )
-def test_an_annotation_that_cannot_be(tmp_path: Path, key: str, value: Any, told: str) -> None:
+def test_an_invalid_annotation(tmp_path: Path, key: str, value: Any, detail: str) -> None:
     wanted = one_of_each()
     wanted.annotations["annotations"][0][key] = value
     with pytest.raises(CascadeportError) as raised:
         evaluated(tmp_path, wanted)
-    assert any(fault.startswith(told) for fault in raised.value.details), raised.value.details
+    assert any(one.startswith(detail) for one in raised.value.details), raised.value.details
 
 
-def test_many_faults_are_counted_not_poured_out(tmp_path: Path) -> None:
+def test_of_many_errors_the_first_are_shown(tmp_path: Path) -> None:
     wanted = one_of_each()
     wanted.detections[:] = [{**wanted.detections[0], "image_id": 9} for _ in range(500)]
     with pytest.raises(CascadeportError) as raised:
@@ -284,15 +286,15 @@ def test_many_faults_are_counted_not_poured_out(tmp_path: Path) -> None:
     assert raised.value.details[-1] == "and 480 more"
 
 
-def test_no_picture_and_no_file(tmp_path: Path) -> None:
+def test_no_pictures_and_missing_files(tmp_path: Path) -> None:
     annotations, detections = one_of_each().write(tmp_path)
     with pytest.raises(CascadeportError, match="no picture"):
         evaluation.evaluate(annotations, detections, [])
-    with pytest.raises(CascadeportError, match="cannot be read"):
+    with pytest.raises(CascadeportError, match="does not exist"):
         evaluation.evaluate(annotations, tmp_path / "none.json", [1])
 
 
-def test_written_read_and_written_again_it_is_the_same(tmp_path: Path) -> None:
+def test_reading_and_writing_again_gives_equal_bytes(tmp_path: Path) -> None:
     found = evaluated(tmp_path, scenes(8, gap=7))
     path = tmp_path / "evaluation.json"
     evaluation.write(found, path)
@@ -307,7 +309,7 @@ def test_written_read_and_written_again_it_is_the_same(tmp_path: Path) -> None:
     assert len(values["pr_curves"]["iou75"]["recall"]) == 101
 
 
-def test_numbers_that_do_not_exist_are_null_in_the_file(tmp_path: Path) -> None:
+def test_undefined_numbers_are_null_in_the_file(tmp_path: Path) -> None:
     found = evaluated(tmp_path, scenes(9, without_objects=1.0))
     evaluation.write(found, tmp_path / "evaluation.json")
     values = json.loads((tmp_path / "evaluation.json").read_text())
@@ -316,7 +318,7 @@ def test_numbers_that_do_not_exist_are_null_in_the_file(tmp_path: Path) -> None:
     assert values["detections"] > 0
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"format": 2}', "[1]"])
+@pytest.mark.parametrize("content", ["", "{}", '{"format": 1}', "[1]"])
 def test_an_evaluation_of_another_version(tmp_path: Path, content: str) -> None:
     path = tmp_path / "evaluation.json"
     path.write_text(content)
@@ -324,7 +326,7 @@ def test_an_evaluation_of_another_version(tmp_path: Path, content: str) -> None:
         evaluation.read(path)
 
 
-def test_diagnosis_tells_right_wrong_ignored_found_and_missed(tmp_path: Path) -> None:
+def test_diagnosis_marks_right_wrong_ignored_found_and_missed(tmp_path: Path) -> None:
     def box(x: int, **more: Any) -> dict[str, Any]:
         return {"image_id": 10, "category_id": 4, "bbox": [x, 0, 20, 20], **more}
 
@@ -344,7 +346,7 @@ def test_diagnosis_tells_right_wrong_ignored_found_and_missed(tmp_path: Path) ->
             box(0, score=0.8),  # a second one on the same object
             box(310, score=0.7),  # on the crowd
             {**box(100, score=0.6), "category_id": 9},  # another class
-            box(200, score=0.2),  # not certain enough to be drawn
+            box(200, score=0.2),  # below the score threshold
         ],
         [10, 11],
     )

@@ -1,4 +1,4 @@
-"""The Ascend graph: what atc and CANN's plug-ins want to see in it."""
+"""The Ascend graph: the properties that atc and CANN's plug-ins require."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from cascadeport.backends.ascend import lowering, plugins
-from cascadeport.backends.ascend.executor import executable
+from cascadeport.backends.ascend import lowering, onnx_plugins
+from cascadeport.backends.ascend.reference_executor import executable
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph.neutral import DOMAIN
 from onnx import helper, numpy_helper
@@ -35,7 +35,7 @@ def nodes(model: onnx.ModelProto, kind: str) -> list[onnx.NodeProto]:
 
 
 def test_one_opset_no_domain_plain_names(model: onnx.ModelProto) -> None:
-    assert [(each.domain, each.version) for each in model.opset_import] == [("", 11)]
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 11)]
     assert {node.domain for node in model.graph.node} == {""}
     names = [node.name for node in model.graph.node]
     assert len(set(names)) == len(names)
@@ -43,7 +43,7 @@ def test_one_opset_no_domain_plain_names(model: onnx.ModelProto) -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9_]+", name) for name in names + values)
 
 
-def test_fixed_outputs_and_what_atc_is_given(neutral: Path, tmp_path: Path) -> None:
+def test_outputs_are_fixed_and_atc_gets_its_arguments(neutral: Path, tmp_path: Path) -> None:
     done = lower(neutral, tmp_path / "ascend.onnx", "ascend")
     model = onnx.load(str(done.path))
     shapes = {
@@ -51,12 +51,12 @@ def test_fixed_outputs_and_what_atc_is_given(neutral: Path, tmp_path: Path) -> N
         for value in model.graph.output
     }
     assert shapes == {"boxes": [10, 5], "labels": [10]}
-    atc = lowering.Atc(**done.facts["atc"])
+    atc = lowering.AtcArguments(**done.facts["atc"])
     assert atc.input_shape == "input:1,3,64,64"
     made = {
         f"{node.name}:{i}": out for node in model.graph.node for i, out in enumerate(node.output)
     }
-    assert [made[each] for each in atc.out_nodes.split(";")] == ["boxes", "labels"]
+    assert [made[name] for name in atc.out_nodes.split(";")] == ["boxes", "labels"]
     assert atc.aipp is None
 
 
@@ -88,7 +88,7 @@ def test_attributes_have_the_types_that_the_plug_ins_read(model: onnx.ModelProto
     assert lengths == {"strides": 2, "pads": 2, "dilations": 2}
 
 
-def test_the_offsets_convolution_makes_all_x_all_y_and_a_mask_of_ones(
+def test_the_offsets_convolution_computes_all_x_all_y_and_a_mask_of_ones(
     neutral: Path, model: onnx.ModelProto
 ) -> None:
     before = {t.name: numpy_helper.to_array(t) for t in onnx.load(str(neutral)).graph.initializer}
@@ -131,7 +131,7 @@ def test_padding_for_four_different_sides_is_refused(neutral: Path, tmp_path: Pa
     assert "dcn" in caught.value.where
 
 
-def test_filling_proposals_never_become_detections(tmp_path: Path) -> None:
+def test_padding_proposals_never_become_detections(tmp_path: Path) -> None:
     # Of 320 anchors, NMS leaves less than 300; the rest is filling.
     path = tmp_path / "neutral.onnx"
     onnx.save(tiny_detector(max_proposals=300, max_detections=900), str(path))
@@ -151,7 +151,7 @@ def test_filling_proposals_never_become_detections(tmp_path: Path) -> None:
 def test_aipp_has_the_mean_in_min_chn(neutral: Path, tmp_path: Path) -> None:
     mean, std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
     done = lower(neutral, tmp_path / "a.onnx", "ascend", input_dtype="uint8", mean=mean, std=std)
-    atc = lowering.Atc(**done.facts["atc"])
+    atc = lowering.AtcArguments(**done.facts["atc"])
     assert atc.aipp is not None
     facts = dict(re.findall(r"(\w+): (\S+)", atc.aipp))
     assert [facts["src_image_size_w"], facts["src_image_size_h"]] == ["64", "64"]
@@ -164,7 +164,7 @@ def test_aipp_has_the_mean_in_min_chn(neutral: Path, tmp_path: Path) -> None:
     assert onnx.load(str(done.path)).graph.input[0].type.tensor_type.elem_type == FLOAT
 
 
-def test_changes_of_meaning_are_said(neutral: Path, tmp_path: Path) -> None:
+def test_changes_of_meaning_are_reported(neutral: Path, tmp_path: Path) -> None:
     changes = " ".join(lower(neutral, tmp_path / "a.onnx", "ascend").changes)
     for each in ("NMS in float16", "across pyramid levels", "deformable convolution", "thinner"):
         assert each in changes
@@ -192,7 +192,7 @@ def test_a_required_attribute_of_another_type_is_refused(
     name: str, value: float, kind: str
 ) -> None:
     with pytest.raises(CascadeportError, match=f"{name}.*must be {kind}.*not read"):
-        plugins.read_batch_multi_class_nms(nms(**{name: value}))
+        onnx_plugins.read_batch_multi_class_nms(nms(**{name: value}))
 
 
 def conv(**changes: object) -> onnx.NodeProto:
@@ -202,24 +202,28 @@ def conv(**changes: object) -> onnx.NodeProto:
 
 
 def test_strides_and_pads_take_one_or_two_numbers() -> None:
-    told = plugins.read_deformable_conv_2d(conv(pads=[3], strides=[1, 2]))
-    assert (told.strides, told.pads) == ((1, 2), (3, 3, 3, 3))
+    attributes = onnx_plugins.read_deformable_conv_2d(conv(pads=[3], strides=[1, 2]))
+    assert (attributes.strides, attributes.pads) == ((1, 2), (3, 3, 3, 3))
     for name in ("strides", "pads", "dilations"):
         with pytest.raises(CascadeportError, match=name):
-            plugins.read_deformable_conv_2d(conv(**{name: [1, 1, 1, 1]}))
+            onnx_plugins.read_deformable_conv_2d(conv(**{name: [1, 1, 1, 1]}))
 
 
-def test_groups_must_be_written() -> None:
+def test_groups_is_required() -> None:
     with pytest.raises(CascadeportError, match="groups"):
-        plugins.read_deformable_conv_2d(conv(groups=None))
+        onnx_plugins.read_deformable_conv_2d(conv(groups=None))
 
 
-def test_optional_attributes_of_another_type_are_as_good_as_absent() -> None:
+def test_optional_attributes_of_another_type_are_ignored() -> None:
     node = helper.make_node(
         "RoiExtractor", ["f", "r"], ["y"], roi_scale_factor=2, finest_scale=28.0, aligned=0.0
     )
-    told = plugins.read_roi_extractor(node)
-    assert (told.roi_scale_factor, told.finest_scale, told.aligned) == (0.0, 56, True)
+    attributes = onnx_plugins.read_roi_extractor(node)
+    assert (attributes.roi_scale_factor, attributes.finest_scale, attributes.aligned) == (
+        0.0,
+        56,
+        True,
+    )
 
 
 def small(node: onnx.NodeProto, *, imports: list[tuple[str, int]] | None = None) -> onnx.ModelProto:
@@ -229,34 +233,34 @@ def small(node: onnx.NodeProto, *, imports: list[tuple[str, int]] | None = None)
         [helper.make_tensor_value_info("x", FLOAT, [1, 3])],
         [helper.make_tensor_value_info("y", FLOAT, [1, 3])],
     )
-    opsets = [helper.make_opsetid(*each) for each in imports or [("", 11)]]
+    opsets = [helper.make_opsetid(*entry) for entry in imports or [("", 11)]]
     return helper.make_model(graph, opset_imports=opsets)
 
 
 @pytest.mark.parametrize(
-    ("node", "imports", "fault"),
+    ("node", "imports", "problem"),
     [
-        (helper.make_node("Relu", ["x"], ["y"]), [("", 11), ("mmcv", 1)], "one import"),
-        (helper.make_node("Relu", ["x"], ["y"]), [("", 11), ("", 12)], "one import"),
-        (helper.make_node("Relu", ["x"], ["y"]), [("", 19)], "one import"),
+        (helper.make_node("Relu", ["x"], ["y"]), [("", 11), ("mmcv", 1)], "must import one opset"),
+        (helper.make_node("Relu", ["x"], ["y"]), [("", 11), ("", 12)], "must import one opset"),
+        (helper.make_node("Relu", ["x"], ["y"]), [("", 19)], "must import one opset"),
         (helper.make_node("NMS", ["x"], ["y"], domain="mmcv"), None, "domain mmcv has no parser"),
         (helper.make_node("NonZero", ["x"], ["y"]), None, "depends on the picture"),
         (helper.make_node("DeformConv", ["x", "x", "x"], ["y"]), None, "no parser knows"),
-        (nms(max_total_size=1001), None, "more than 1000"),
+        (nms(max_total_size=1001), None, "at most 1000"),
         (conv(data_format="NHWC"), None, "NCHW"),
     ],
 )
-def test_what_atc_would_refuse_is_refused_before(
-    node: onnx.NodeProto, imports: list[tuple[str, int]] | None, fault: str
+def test_a_graph_that_atc_would_refuse_is_refused_before(
+    node: onnx.NodeProto, imports: list[tuple[str, int]] | None, problem: str
 ) -> None:
     with pytest.raises(CascadeportError) as caught:
-        plugins.check(small(node, imports=imports))
-    assert any(fault in each for each in caught.value.details)
+        onnx_plugins.check(small(node, imports=imports))
+    assert any(problem in detail for detail in caught.value.details)
 
 
-def test_free_lengths_are_refused() -> None:
+def test_dynamic_shapes_are_refused() -> None:
     model = small(helper.make_node("Relu", ["x"], ["y"]))
-    plugins.check(model)
+    onnx_plugins.check(model)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
     with pytest.raises(CascadeportError):
-        plugins.check(model)
+        onnx_plugins.check(model)

@@ -1,4 +1,4 @@
-"""The contract: what obeys it passes, and every fault of what does not is told at once."""
+"""The contract: conforming networks pass; otherwise all violations are reported at once."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ def saved(
     graph = helper.make_graph(
         nodes,
         "test",
-        [helper.make_tensor_value_info(*each) for each in inputs],
-        [helper.make_tensor_value_info(*each) for each in (boxes, labels)],
+        [helper.make_tensor_value_info(*value) for value in inputs],
+        [helper.make_tensor_value_info(*value) for value in (boxes, labels)],
     )
-    opsets = [helper.make_opsetid(*each) for each in imports or [("", 13)]]
+    opsets = [helper.make_opsetid(*entry) for entry in imports or [("", 13)]]
     path = folder / "network.onnx"
     onnx.save(helper.make_model(graph, opset_imports=opsets), str(path))
     return path
 
 
-def faults(path: Path, **options: object) -> str:
+def violations(path: Path, **options: object) -> str:
     with pytest.raises(CascadeportError) as caught:
         check_contract(path, **options)
     assert caught.value.where == str(path)
     return "\n".join(caught.value.details)
 
 
-def test_float_pictures(tmp_path: Path) -> None:
+def test_float32_input(tmp_path: Path) -> None:
     found = check_contract(saved(tmp_path), dtype="float32", size=416)
     assert (found.dtype, found.height, found.width) == ("float32", 416, 416)
     assert (found.detections, found.opset) == (100, 13)
 
 
-def test_bytes_and_free_lengths(tmp_path: Path) -> None:
+def test_uint8_input_and_free_lengths(tmp_path: Path) -> None:
     path = saved(
         tmp_path,
         inputs=[("pixels", UINT8, [1, 800, 1344, 3])],
@@ -73,17 +73,19 @@ def test_the_same_import_twice_is_harmless(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("imports", [[("", 11), ("", 13)], [("ai.onnx", 11), ("", 13)]])
 def test_two_opset_imports(tmp_path: Path, imports: list[tuple[str, int]]) -> None:
-    assert "one opset of ai.onnx, not: 11, 13" in faults(saved(tmp_path, imports=imports))
+    assert "one opset of ai.onnx; it imports: 11, 13" in violations(
+        saved(tmp_path, imports=imports)
+    )
 
 
-def test_a_foreign_domain_is_named_with_its_node(tmp_path: Path) -> None:
-    text = faults(saved(tmp_path, domain="x", imports=[("", 13), ("x", 1)]))
-    assert "foreign domain x 1" in text
+def test_a_non_standard_domain_is_named_with_its_node(tmp_path: Path) -> None:
+    text = violations(saved(tmp_path, domain="x", imports=[("", 13), ("x", 1)]))
+    assert "non-standard domain x 1" in text
     assert "node head is x::Detect" in text
 
 
-def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
-    text = faults(
+def test_all_violations_are_reported_at_once(tmp_path: Path) -> None:
+    text = violations(
         saved(
             tmp_path,
             inputs=[("input", FLOAT, [None, 3, 416, 416])],
@@ -97,31 +99,31 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "shape", "fault"),
+    ("name", "kind", "shape", "violation"),
     [
         ("image", FLOAT, [1, 3, 8, 8], "one input, 'input'; it has 'image'"),
-        ("input", onnx.TensorProto.FLOAT16, [1, 3, 8, 8], "float32 or uint8 is wanted"),
-        ("input", FLOAT, [2, 3, 8, 8], "a fixed (1,3,H,W)"),
-        ("input", FLOAT, [1, 8, 8, 3], "a fixed (1,3,H,W)"),
-        ("input", UINT8, [1, 3, 8, 8], "a fixed (1,H,W,3)"),
+        ("input", onnx.TensorProto.FLOAT16, [1, 3, 8, 8], "it must be float32 or uint8"),
+        ("input", FLOAT, [2, 3, 8, 8], "must be a fixed (1,3,H,W)"),
+        ("input", FLOAT, [1, 8, 8, 3], "must be a fixed (1,3,H,W)"),
+        ("input", UINT8, [1, 3, 8, 8], "must be a fixed (1,H,W,3)"),
     ],
 )
-def test_inputs(tmp_path: Path, name: str, kind: int, shape: list[int], fault: str) -> None:
-    assert fault in faults(saved(tmp_path, inputs=[(name, kind, shape)]))
+def test_inputs(tmp_path: Path, name: str, kind: int, shape: list[int], violation: str) -> None:
+    assert violation in violations(saved(tmp_path, inputs=[(name, kind, shape)]))
 
 
 def test_a_second_input_and_missing_outputs(tmp_path: Path) -> None:
     path = saved(tmp_path, inputs=[("input", FLOAT, [1, 3, 8, 8]), ("scale", FLOAT, [1])])
-    text = faults(path, boxes="dets", labels="classes")
+    text = violations(path, boxes="dets", labels="classes")
     assert "it has 'input', 'scale'" in text
     assert "output 'dets' is missing; it has 'boxes', 'labels'" in text
     assert "output 'classes' is missing" in text
 
 
 def test_another_size_or_type_than_the_card_says(tmp_path: Path) -> None:
-    text = faults(saved(tmp_path), dtype="uint8", size=1216)
-    assert "is float32; uint8 was asked for" in text
-    assert "416 x 416 (height x width); 1216 x 1216 was asked for" in text
+    text = violations(saved(tmp_path), dtype="uint8", size=1216)
+    assert "is float32; uint8 was requested" in text
+    assert "416 x 416 (height x width); 1216 x 1216 was requested" in text
 
 
 def test_the_detector_beside_the_checkout(shared: Path) -> None:

@@ -1,4 +1,4 @@
-"""Both ways of saying a deformable convolution, against its definition."""
+"""Both expressions of deformable convolution, against its definition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cascadeport.graph import opset11 as standard
 from cascadeport.graph import opset19 as onnxruntime
-from cascadeport.graph.editing import Graph
+from cascadeport.graph.editing import EditableGraph
 from cascadeport.graph.neutral import DOMAIN
 from onnx import helper
 
@@ -46,7 +46,7 @@ def test_against_the_definition(
         {"y": FLOAT},
         {"weight": weight, "negative": negative},
     )
-    lowered = LOWERINGS[lowering](Graph(model))
+    lowered = LOWERINGS[lowering](EditableGraph(model))
     assert all(each.domain == "" for each in lowered.graph.node)
     (found,) = run(lowered, {"x": x, "offset": offset})
     expected = naive_deform_conv(x, weight, offset, strides, pads, dilations, groups)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from cascadeport.backends.ascend.executor import executable
+from cascadeport.backends.ascend.reference_executor import executable
 from cascadeport.base.errors import CascadeportError
 from onnx import helper, numpy_helper
 
@@ -90,7 +90,7 @@ def middle_only() -> tuple[np.ndarray, np.ndarray]:
     return weight, offsets
 
 
-def test_the_product_is_of_float16_numbers(tmp_path: Path) -> None:
+def test_the_product_multiplies_float16_numbers(tmp_path: Path) -> None:
     weight, offsets = middle_only()
     x = np.full((1, 1, 4, 4), 2049, "f4")  # float16 has 2048 and 2050 there
     assert convolve(tmp_path, x, weight, offsets, "fp16").max() == 2048
@@ -212,7 +212,7 @@ def suppress(
     return found[0][0], found[1][0], found[2][0]
 
 
-def test_boxes_leave_it_rounded_twice(tmp_path: Path) -> None:
+def test_output_boxes_are_rounded_twice(tmp_path: Path) -> None:
     box = np.array([3.3, 700.7, 1000.9, 1215.4], "f4")
     found, scores, _ = suppress(tmp_path, [box], [[0.7]])
     f16 = np.float16
@@ -226,7 +226,7 @@ def test_boxes_leave_it_rounded_twice(tmp_path: Path) -> None:
     np.testing.assert_array_equal(suppress(tmp_path, [box], [[0.7]], "fp32")[0][0], box)
 
 
-def test_rows_that_are_left_over_are_zero(tmp_path: Path) -> None:
+def test_unused_rows_are_zero(tmp_path: Path) -> None:
     boxes, scores, classes = suppress(tmp_path, [[0, 0, 10, 10]], [[0.1, 0.9]])
     assert scores.tolist() == [half(0.9), half(0.1), 0, 0, 0]
     assert classes.tolist() == [1, 0, 0, 0, 0]
@@ -301,10 +301,10 @@ def test_sums_inside_a_convolution_are_float32(tmp_path: Path) -> None:
     assert found[0].item() == 2056
 
 
-def test_an_attribute_that_the_plug_in_does_not_read_is_refused_not_guessed(tmp_path: Path) -> None:
+def test_an_attribute_that_the_plug_in_does_not_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CascadeportError) as caught:
         suppress(tmp_path, [[0, 0, 1, 1]], [[0.5]], iou_threshold=1)
-    assert any("iou_threshold" in fault for fault in caught.value.details)
+    assert any("iou_threshold" in detail for detail in caught.value.details)
 
 
 def test_unknown_arithmetic(tmp_path: Path) -> None:

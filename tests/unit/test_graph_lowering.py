@@ -1,21 +1,24 @@
-"""Whole lowerings of one small detector: every target detects the same, and says its changes."""
+"""Complete lowerings of a small detector: all detect the same and report their changes."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from cascadeport import backends
-from cascadeport.backends.ascend.executor import executable
+from cascadeport.backends.ascend.reference_executor import executable
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import check_contract, editing
 
 from tests.helpers.graph_models import picture_for, run, tiny_detector
 from tests.helpers.lowering import lower
 
-_LOWERINGS = tuple(sorted(each.name for one in backends.every() for each in one.lowerings))
+_LOWERINGS = tuple(sorted(kind.name for one in backends.every() for kind in one.lowerings))
 
 FLOAT, FLOAT16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
@@ -51,7 +54,7 @@ def test_every_lowering_detects_the_same(neutral: Path, tmp_path: Path, seed: in
 
 
 @pytest.mark.parametrize("target", ["onnxruntime", "onnxruntime-1.9"])
-def test_the_result_obeys_the_contract_with_one_opset_and_nothing_foreign(
+def test_the_result_obeys_the_contract_with_one_opset_and_standard_operators(
     neutral: Path, tmp_path: Path, target: str
 ) -> None:
     done = lower(neutral, tmp_path / "lowered.onnx", target)
@@ -64,7 +67,7 @@ def test_the_result_obeys_the_contract_with_one_opset_and_nothing_foreign(
     assert ("DeformConv" in kinds) == (target == "onnxruntime")
 
 
-def test_bytes_in_the_same_detections_out(neutral: Path, tmp_path: Path) -> None:
+def test_uint8_input_gives_the_same_detections(neutral: Path, tmp_path: Path) -> None:
     mean, std = [120.0, 110.0, 100.0], [60.0, 58.0, 57.0]
     plain = lower(neutral, tmp_path / "float.onnx", "onnxruntime")
     bytes_ = lower(
@@ -81,7 +84,7 @@ def test_bytes_in_the_same_detections_out(neutral: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("target", _LOWERINGS)
-def test_fewer_proposals_and_merged_levels_are_chosen_and_said(
+def test_fewer_proposals_and_merged_levels_can_be_chosen_and_are_reported(
     neutral: Path, tmp_path: Path, target: str
 ) -> None:
     done = lower(neutral, tmp_path / "x.onnx", target, proposals=7, across_levels=True)
@@ -98,7 +101,7 @@ def test_fewer_proposals_change_what_is_detected(neutral: Path, tmp_path: Path) 
 
 
 def test_no_proposals_are_refused(neutral: Path, tmp_path: Path) -> None:
-    with pytest.raises(CascadeportError, match="one is the least"):
+    with pytest.raises(CascadeportError, match="the minimum is 1"):
         lower(neutral, tmp_path / "x.onnx", "onnxruntime", proposals=-1)
 
 
@@ -106,7 +109,7 @@ def test_no_proposals_are_refused(neutral: Path, tmp_path: Path) -> None:
 def test_large_constants_pass_through_every_step(
     neutral: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arithmetic: str
 ) -> None:
-    """Constants that are kept aside while tools look at the graph, and change meanwhile."""
+    """Constants that the skeleton leaves out, and that are edited meanwhile."""
     feeds = picture_for(onnx.load(str(neutral)))
     found = []
     for large in (editing.LARGE, 8):
@@ -120,7 +123,7 @@ def test_large_constants_pass_through_every_step(
 
 
 @pytest.mark.parametrize("target", ["onnxruntime", "onnxruntime-1.9"])
-def test_nms_in_float16_rounds_what_it_sees_and_hands_on(
+def test_nms_in_float16_rounds_its_inputs_and_outputs(
     neutral: Path, tmp_path: Path, target: str
 ) -> None:
     done = lower(neutral, tmp_path / "half.onnx", target, half_nms=True)
@@ -132,7 +135,7 @@ def test_nms_in_float16_rounds_what_it_sees_and_hands_on(
     assert (plain != plain.astype("f2").astype("f4")).any()
 
 
-def test_nms_in_float32_is_refused_where_the_operator_cannot(neutral: Path, tmp_path: Path) -> None:
+def test_float32_nms_is_refused_where_the_operator_lacks_it(neutral: Path, tmp_path: Path) -> None:
     with pytest.raises(CascadeportError, match="takes float16 only"):
         lower(neutral, tmp_path / "x.onnx", "ascend", half_nms=False)
     assert lower(neutral, tmp_path / "y.onnx", "ascend", half_nms=True).changes == (
@@ -171,3 +174,43 @@ def test_a_lowering_without_a_choice_of_precision_says_so(
 ) -> None:
     with pytest.raises(CascadeportError, match="has no choice of precision"):
         lower(neutral, tmp_path / "x.onnx", target, precision="float16")
+
+
+_LOWER_EVERYTHING = """
+import sys
+from pathlib import Path
+
+from cascadeport.backends.ascend.reference_executor import ARITHMETICS, executable
+from tests.helpers.lowering import lower
+
+neutral, out, *names = map(Path, sys.argv[1:])
+for name in map(str, names):
+    done = lower(neutral, out / f"{name}.onnx", name)
+    if name == "ascend":
+        for arithmetic in ARITHMETICS:
+            executable(done.path, out / f"{arithmetic}.onnx", arithmetic)
+lower(neutral, out / "half.onnx", "onnxruntime", precision="float16", half_nms=True)
+"""
+
+
+def test_equal_graphs_are_lowered_to_equal_bytes(
+    neutral: Path, tmp_path: Path, repository: Path
+) -> None:
+    """In processes whose sets have different orders."""
+    contents = []
+    for seed in ("1", "2"):
+        out = tmp_path / seed
+        out.mkdir()
+        subprocess.run(
+            [sys.executable, "-c", _LOWER_EVERYTHING, str(neutral), str(out), *_LOWERINGS],
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": seed,
+                "PYTHONPATH": os.pathsep.join([str(repository / "scripts"), str(repository)]),
+            },
+            check=True,
+        )
+        contents.append({path.name: path.read_bytes() for path in sorted(out.iterdir())})
+    assert len(contents[0]) == len(_LOWERINGS) + 4
+    for name, content in contents[0].items():
+        assert content == contents[1][name], name

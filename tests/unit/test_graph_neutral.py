@@ -1,4 +1,4 @@
-"""What is not a neutral graph is refused, with the name of what is wrong in it."""
+"""Files that are not neutral graphs are refused, naming what is wrong."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def saved(folder: Path, *nodes: onnx.NodeProto, imports: dict[str, int] | None =
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", FLOAT, sides))
     if imports is not None:
         del model.opset_import[:]
-        model.opset_import.extend(helper.make_opsetid(*each) for each in imports.items())
+        model.opset_import.extend(helper.make_opsetid(*entry) for entry in imports.items())
     path = folder / "neutral.onnx"
     onnx.save(model, str(path))
     return path
@@ -62,7 +62,7 @@ def test_other_opset_imports_are_refused(tmp_path: Path, imports: dict[str, int]
 @pytest.mark.parametrize(
     ("domain", "kind"), [("mmcv", "DeformConv"), ("", "MMCVDeformConv2d"), (DOMAIN, "SoftNMS")]
 )
-def test_an_operator_that_no_lowering_knows_is_named_with_its_node(
+def test_an_unsupported_operator_is_named_with_its_node(
     tmp_path: Path, domain: str, kind: str
 ) -> None:
     node = helper.make_node(kind, ["x"], ["y"], name="roi_head.nms", domain=domain)
@@ -74,12 +74,12 @@ def test_an_operator_that_no_lowering_knows_is_named_with_its_node(
 def test_a_missing_attribute_is_refused(tmp_path: Path) -> None:
     node = dcn()
     del node.attribute[0]
-    with pytest.raises(CascadeportError, match="breaks ONNX's rules"):
+    with pytest.raises(CascadeportError, match="is not valid ONNX"):
         load_neutral(saved(tmp_path, node))
 
 
 @pytest.mark.parametrize("content", [b"", b"no network at all", None])
-def test_a_file_that_is_no_network(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_is_not_onnx(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "neutral.onnx"
     if content is not None:
         path.write_bytes(content)
@@ -94,7 +94,7 @@ def test_a_truncated_file(tmp_path: Path) -> None:
         load_neutral(path)
 
 
-def test_groups_that_opset_11_cannot_say_are_refused(tmp_path: Path) -> None:
+def test_groups_that_opset_11_cannot_express_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, dcn(groups=3))
     with pytest.raises(CascadeportError, match="groups") as caught:
         lower(path, tmp_path / "out.onnx", "onnxruntime-1.9")
@@ -102,7 +102,7 @@ def test_groups_that_opset_11_cannot_say_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out.onnx").exists()
 
 
-def test_unknown_targets_and_input_types(tmp_path: Path) -> None:
+def test_unknown_lowerings_and_input_types(tmp_path: Path) -> None:
     path = saved(tmp_path, dcn())
     with pytest.raises(CascadeportError, match="tensorrt"):
         lower(path, tmp_path / "out.onnx", "tensorrt")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cascadeport.graph import opset11 as standard
 from cascadeport.graph import opset19 as onnxruntime
-from cascadeport.graph.editing import Graph
+from cascadeport.graph.editing import EditableGraph
 from cascadeport.graph.neutral import DOMAIN
 from onnx import helper
 
@@ -26,7 +26,7 @@ def detections(lowering: str, boxes: np.ndarray, scores: np.ndarray, limit: int)
         {"dets": FLOAT, "labels": INT64},
         {},
     )
-    return run(LOWERINGS[lowering](Graph(model)), {"boxes": boxes, "scores": scores})
+    return run(LOWERINGS[lowering](EditableGraph(model)), {"boxes": boxes, "scores": scores})
 
 
 @pytest.mark.parametrize("lowering", LOWERINGS)
@@ -82,7 +82,7 @@ def test_proposals(lowering: str) -> None:
         {"proposals": FLOAT},
         {"levels": levels},
     )
-    (found,) = run(LOWERINGS[lowering](Graph(model)), {"boxes": boxes, "scores": scores})
+    (found,) = run(LOWERINGS[lowering](EditableGraph(model)), {"boxes": boxes, "scores": scores})
     kept = naive_nms(boxes, scores, levels, 0.3, 30)
     # The levels matter for this draw: one NMS over all of them keeps others.
     assert kept != naive_nms(boxes, scores, levels * 0, 0.3, 30)

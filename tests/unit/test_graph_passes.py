@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from cascadeport.graph import opset11 as standard
 from cascadeport.graph import passes
-from cascadeport.graph.editing import Graph
+from cascadeport.graph.editing import EditableGraph
 from cascadeport.graph.neutral import DOMAIN
 from cascadeport.graph.uint8 import normalise_inside
 from onnx import helper
@@ -30,11 +30,11 @@ def norm_node(source: str, result: str) -> onnx.NodeProto:
     return helper.make_node("BatchNormalization", inputs, [result], epsilon=1e-3)
 
 
-def ops(graph: Graph) -> list[str]:
+def ops(graph: EditableGraph) -> list[str]:
     return [node.op_type for node in graph.nodes]
 
 
-def test_a_batch_norm_goes_into_the_deformable_convolution_before_it() -> None:
+def test_a_batch_norm_is_folded_into_the_deformable_convolution_before_it() -> None:
     weight = draw.normal(size=(5, 3, 3, 3)).astype("f4")
     x = draw.normal(size=(1, 3, 6, 6)).astype("f4")
     offset = draw.normal(size=(1, 18, 6, 6)).astype("f4")
@@ -46,13 +46,13 @@ def test_a_batch_norm_goes_into_the_deformable_convolution_before_it() -> None:
     nodes = [dcn, norm_node("y", "z"), helper.make_node("Relu", ["z"], ["out"])]
     feeds = {"x": x, "offset": offset}
     model = model_of(nodes, {k: v.shape for k, v in feeds.items()}, {"out": FLOAT}, constants)
-    graph = Graph(model)
+    graph = EditableGraph(model)
     passes.fold_batch_norms(graph)
     assert ops(graph) == ["DeformConv", "Relu"]
 
     # The same without folding: the batch norm by hand, after the lowered convolution.
     plain = model_of(nodes[:1], {k: v.shape for k, v in feeds.items()}, {"y": FLOAT}, constants)
-    (y,) = run(standard.lower(Graph(plain)), feeds)
+    (y,) = run(standard.lower(EditableGraph(plain)), feeds)
     shape = (1, -1, 1, 1)
     gamma, beta, mean, var = (constants[n].reshape(shape) for n in ("gamma", "beta", "mean", "var"))
     expected = np.maximum((y - mean) / np.sqrt(var + 1e-3) * gamma + beta, 0)
@@ -67,7 +67,7 @@ def test_a_batch_norm_stays_when_its_input_is_read_by_others_too() -> None:
         norm_node("y", "z"),
         helper.make_node("Add", ["y", "z"], ["out"]),
     ]
-    graph = Graph(
+    graph = EditableGraph(
         model_of(
             nodes, {"x": (1, 3, 4, 4)}, {"out": FLOAT}, {"weight": weight, **norm_constants(2)}
         )
@@ -76,7 +76,7 @@ def test_a_batch_norm_stays_when_its_input_is_read_by_others_too() -> None:
     assert ops(graph) == ["Conv", "BatchNormalization", "Add"]
 
 
-def test_shapes_and_what_follows_from_them_are_computed_once() -> None:
+def test_shapes_and_their_arithmetic_are_folded() -> None:
     nodes = [
         helper.make_node("Shape", ["x"], ["shape"]),
         helper.make_node("Gather", ["shape", "index"], ["height"], axis=0),
@@ -84,7 +84,9 @@ def test_shapes_and_what_follows_from_them_are_computed_once() -> None:
         helper.make_node("Mul", ["x", "number"], ["out"]),
         helper.make_node("Exp", ["x"], ["unused"]),
     ]
-    graph = Graph(model_of(nodes, {"x": (1, 3, 8, 9)}, {"out": FLOAT}, {"index": np.array(2)}))
+    graph = EditableGraph(
+        model_of(nodes, {"x": (1, 3, 8, 9)}, {"out": FLOAT}, {"index": np.array(2)})
+    )
     passes.fold_constants(graph)
     graph.drop_unused()
     assert ops(graph) == ["Mul"]
@@ -96,30 +98,30 @@ def test_a_shape_that_depends_on_the_picture_is_left_alone() -> None:
         helper.make_node("NonZero", ["x"], ["where"]),
         helper.make_node("Shape", ["where"], ["out"]),
     ]
-    graph = Graph(model_of(nodes, {"x": (4, 4)}, {"out": onnx.TensorProto.INT64}, {}))
+    graph = EditableGraph(model_of(nodes, {"x": (4, 4)}, {"out": onnx.TensorProto.INT64}, {}))
     passes.fold_constants(graph)
     assert ops(graph) == ["NonZero", "Shape"]
 
 
-def test_a_constant_does_not_outgrow_what_it_is_made_from() -> None:
+def test_a_constant_does_not_outgrow_its_inputs() -> None:
     shape = np.array([passes.MAX_FOLDED + 1])
     nodes = [
         helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
         helper.make_node("Add", ["zeros", "x"], ["out"]),
     ]
-    graph = Graph(model_of(nodes, {"x": (1,)}, {"out": FLOAT}, {"shape": shape}))
+    graph = EditableGraph(model_of(nodes, {"x": (1,)}, {"out": FLOAT}, {"shape": shape}))
     passes.fold_constants(graph)
     assert ops(graph) == ["ConstantOfShape", "Add"]
 
 
-def test_bytes_are_normalised_inside_the_network() -> None:
+def test_uint8_input_is_normalised_inside_the_network() -> None:
     model = model_of(
         [helper.make_node("Identity", ["input"], ["out"])],
         {"input": (1, 3, 4, 5)},
         {"out": FLOAT},
         {},
     )
-    graph = Graph(model)
+    graph = EditableGraph(model)
     mean, std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
     normalise_inside(graph, mean, std)
     picture = draw.integers(0, 256, (1, 4, 5, 3), dtype=np.uint8)

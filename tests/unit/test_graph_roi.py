@@ -8,7 +8,7 @@ import pytest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import opset11 as standard
 from cascadeport.graph import opset19 as onnxruntime
-from cascadeport.graph.editing import Graph
+from cascadeport.graph.editing import EditableGraph
 from cascadeport.graph.neutral import DOMAIN
 from onnx import helper
 
@@ -58,7 +58,7 @@ def model(aligned: bool, ratio: int = 0) -> tuple[onnx.ModelProto, dict[str, np.
 @pytest.mark.parametrize("aligned", [True, False])
 def test_against_the_definition(lowering: str, aligned: bool) -> None:
     graph, feeds = model(aligned)
-    (found,) = run(LOWERINGS[lowering](Graph(graph)), feeds)
+    (found,) = run(LOWERINGS[lowering](EditableGraph(graph)), feeds)
     for box, crop in zip(feeds["rois"][:, 1:], found, strict=True):
         area = (box[2] - box[0]) * (box[3] - box[1])
         level = int(np.clip(np.floor(np.log2(np.sqrt(area) / 56 + 1e-6)), 0, 3))
@@ -72,14 +72,14 @@ def test_against_the_definition(lowering: str, aligned: bool) -> None:
 def test_every_level_may_be_empty(lowering: str, index: int) -> None:
     graph, feeds = model(True)
     graph.graph.input[4].type.tensor_type.shape.dim[0].dim_value = 1
-    every = run(LOWERINGS[lowering](Graph(model(True)[0])), feeds)[0]
+    every = run(LOWERINGS[lowering](EditableGraph(model(True)[0])), feeds)[0]
     feeds["rois"] = feeds["rois"][index : index + 1]
-    (found,) = run(LOWERINGS[lowering](Graph(graph)), feeds)
+    (found,) = run(LOWERINGS[lowering](EditableGraph(graph)), feeds)
     np.testing.assert_array_equal(found[0], every[index])
 
 
-def test_a_sampling_ratio_that_opset_11_cannot_say_is_refused() -> None:
+def test_a_sampling_ratio_that_opset_11_cannot_express_is_refused() -> None:
     graph, _ = model(True, ratio=2)
     with pytest.raises(CascadeportError, match="sampling ratio") as caught:
-        standard.lower(Graph(graph))
+        standard.lower(EditableGraph(graph))
     assert "roi" in caught.value.where

@@ -22,7 +22,7 @@ def test_the_same_passes() -> None:
     assert (found.in_order, found.swapped, found.box_error) == (4, 0, 0.0)
 
 
-def test_padding_is_no_detection() -> None:
+def test_padding_is_not_a_detection() -> None:
     boxes, labels = detections()
     padded = np.vstack([boxes, np.zeros((6, 5), "f4")]), np.concatenate([labels, np.zeros(6, int)])
     assert compare("x", False, (boxes, labels), padded).passed
@@ -59,11 +59,11 @@ def test_another_label_does_not_pass() -> None:
     assert found.in_order == 3
 
 
-def test_places_change_only_between_nearly_equal_scores() -> None:
+def test_swaps_are_allowed_only_between_nearly_equal_scores() -> None:
     order = [0, 2, 1, 3]
     for distance, passes in ((0.5 * ORDER_TOLERANCE, True), (2e-2, False)):
         boxes, labels = detections()
         boxes[2, 4] = boxes[1, 4] - np.float32(distance)
         found = compare("x", False, (boxes, labels), (boxes[order], labels[order]))
         assert found.passed == passes
-    assert found.in_order == 4  # both have label 1: it is the boxes that tell them apart
+    assert found.in_order == 4  # both have label 1: only their boxes differ

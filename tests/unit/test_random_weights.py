@@ -1,4 +1,4 @@
-"""Random weights: a model of their own, of which nothing that was published is true."""
+"""Random weights: a model of its own, without published accuracy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cascadeport.config import cards
 from cascadeport.config.options import Options
 from cascadeport.core.plan import Plan
 from cascadeport.pipeline.planner import plan
-from cascadeport.results import update
+from cascadeport.results import published
 
 from tests.helpers.contexts import context
 
@@ -51,11 +51,11 @@ def test_the_digest_is_that_of_the_seed_on_every_target() -> None:
     assert scenes == drawn(1).stages[0].key
 
 
-def test_published_speed_stands_beside_them_and_published_accuracy_does_not() -> None:
-    rows = update.published(drawn(1), context())
+def test_published_throughput_is_shown_beside_them_and_published_accuracy_is_not() -> None:
+    rows = published.figures(drawn(1), context())
     assert [row.target for row in rows] == ["310", "310P3", "T4"]
     assert all(row.map is None and row.device_ips for row in rows)
-    rows = update.published(r101(), context())
+    rows = published.figures(r101(), context())
     assert [row.target for row in rows] == ["reference", "310", "310P3", "T4"]
     assert rows[1].map == 0.452
 

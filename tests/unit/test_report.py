@@ -1,4 +1,4 @@
-"""The report as a file: self-contained, whatever names hold, whatever is missing."""
+"""The report as a file: self-contained, with hostile names, with missing inputs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import pytest
 from cascadeport import datasets
 from cascadeport.evaluation import Marked
 from cascadeport.results import comparison as compare
-from cascadeport.results import record as results
 from cascadeport.results import report
+from cascadeport.results import result as results
+from cascadeport.results.published import PublishedFigures
 from cascadeport.results.report import charts, pictures, view
 
 from tests.helpers import finished
@@ -43,7 +44,7 @@ def page(
     folder: Path,
     out: Path,
     dataset: datasets.Dataset | None,
-    *published: compare.Published,
+    *published: PublishedFigures,
 ) -> str:
     """Renders the results of a folder and returns the page."""
     found = compare.collect(folder, ("cpu", "310", "310P3", "T4"))
@@ -68,9 +69,7 @@ class Elements(HTMLParser):
         self.text.append(data)
 
 
-def test_the_page_holds_everything_and_asks_for_nothing(
-    made: Path, boxes: datasets.Dataset, tmp_path: Path
-) -> None:
+def test_the_page_is_self_contained(made: Path, boxes: datasets.Dataset, tmp_path: Path) -> None:
     text = page(made, tmp_path / "comparison.html", boxes)
     assert len(text.encode()) < 3_000_000
     elements = Elements(text)
@@ -102,7 +101,7 @@ def test_the_page_holds_everything_and_asks_for_nothing(
 
 
 def test_names_are_data(made: Path, boxes: datasets.Dataset, tmp_path: Path) -> None:
-    hostile = compare.Published("x", "</style><script>alert(1)</script>", "'\"><img>", map=0.1)
+    hostile = PublishedFigures("x", "</style><script>alert(1)</script>", "'\"><img>", map=0.1)
     text = page(made, tmp_path / "comparison.html", boxes, hostile)
     elements = Elements(text)
     tags = [tag for tag, _ in elements.tags]
@@ -142,8 +141,8 @@ def test_an_invalid_result_is_in_the_table_and_not_in_the_charts(
 def test_a_simulated_result_has_no_times(boxes: datasets.Dataset, tmp_path: Path) -> None:
     finished.finish(tmp_path, boxes, target="310", title="Ascend 310", simulated=True)
     text = page(tmp_path, tmp_path / "comparison.html", boxes)
-    assert "no speed: a simulator's time says nothing" in text
-    assert "a simulator&#39;s clock says nothing about the device" in text
+    assert "no throughput: simulator times are meaningless" in text
+    assert "simulator times say nothing about the device" in text
     assert "Device time" not in text
     assert "50.00" not in text
 
@@ -167,29 +166,30 @@ def test_no_result_can_be_read(tmp_path: Path, boxes: datasets.Dataset) -> None:
 
 
 @pytest.mark.parametrize("lost", ["data set", "detections", "times", "pictures", "other data set"])
-def test_what_is_lost_is_left_out_and_said(
+def test_missing_inputs_are_left_out_and_reported(
     made: Path, boxes: datasets.Dataset, tmp_path: Path, lost: str
 ) -> None:
     folder = Path(shutil.copytree(made, tmp_path / "results"))
     dataset: datasets.Dataset | None = boxes
-    told = ""
+    reason = ""
     if lost == "data set":
-        dataset, told = None, "The data set is not at hand."
+        dataset, reason = None, "The data set is not available."
     elif lost == "detections":
         (folder / "310" / "infer" / "detections.json").unlink()
-        told = "The detections of Ascend 310 are not at hand."
+        reason = "The detections of Ascend 310 are not available."
     elif lost == "times":
         (folder / "cpu" / "infer" / "times.csv").unlink()
     elif lost == "pictures":
         home = Path(shutil.copytree(boxes.root, tmp_path / "data"))
         dataset = datasets.load(home)
         for path in (home / "val2017").iterdir():
-            path.write_bytes(b"no picture")
-        told = "None of the pictures can be read."
+            path.write_bytes(b"not a picture")
+        reason = "No picture can be read."
     else:
-        dataset, told = finished.dataset(tmp_path / "other", pictures=6), "Detections do not belong"
+        dataset = finished.dataset(tmp_path / "other", pictures=6)
+        reason = "Detections do not belong"
     text = page(folder, tmp_path / "comparison.html", dataset)
-    assert told in text
+    assert reason in text
     assert ("<image" in text) == (lost == "times")
     assert ("Device time, CPU" in text) == (lost != "times")
 
@@ -206,7 +206,7 @@ def test_no_category_has_an_object(tmp_path: Path, boxes: datasets.Dataset) -> N
     assert "nothing to find" in text
 
 
-def test_curve_leaves_out_what_a_straight_line_passes() -> None:
+def test_a_curve_leaves_out_points_inside_horizontal_lines() -> None:
     recall = [0.0, 0.25, 0.5, 0.75, 1.0]
     assert charts.curve(recall, [1, 1, 1, 1, 1]) == "M0 0L100 0"
     assert charts.curve(recall, [1, 1, 0.5, 0.5, 0]) == "M0 0L25 0L50 50L75 50L100 100"

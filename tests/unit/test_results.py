@@ -1,4 +1,4 @@
-"""One target's result: what it holds, when it is invalid, and files of other versions."""
+"""One target's result: its content, when it is invalid, and files of other versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from cascadeport import datasets
 from cascadeport.base.errors import CascadeportError
-from cascadeport.results import record as results
+from cascadeport.results import result as results
+from cascadeport.results import run_record
+from cascadeport.results.collate import assemble
 
 from tests.helpers import finished
 
@@ -19,10 +21,10 @@ def boxes(tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
     return finished.dataset(tmp_path_factory.mktemp("boxes"))
 
 
-def test_a_whole_run_is_measured(tmp_path: Path, boxes: datasets.Dataset) -> None:
+def test_a_complete_run_is_measured(tmp_path: Path, boxes: datasets.Dataset) -> None:
     result = finished.finish(tmp_path, boxes, semantics=["NMS in float16."])
     assert (result.status, result.reason) == ("measured", "")
-    assert result.images == len(boxes.items)
+    assert result.pictures == len(boxes.items)
     assert result.map == result.evaluation.stats["AP"]
     assert result.device_ips == 50
     assert result.latency_ms is not None
@@ -64,16 +66,14 @@ def test_a_run_that_broke_a_rule_is_invalid(
     assert (result.status, result.reason) == ("invalid", reason)
 
 
-def test_pictures_that_left_no_result_make_it_invalid(
-    tmp_path: Path, boxes: datasets.Dataset
-) -> None:
+def test_pictures_without_a_result_make_it_invalid(tmp_path: Path, boxes: datasets.Dataset) -> None:
     made = finished.finish(tmp_path, boxes)
     fewer = made.run.model_copy(update={"pictures": 12})
-    again = results.collate(
+    again = assemble(
         target="cpu",
         title="CPU",
         model=made.model,
-        dataset=made.dataset.model_copy(update={"images": 15}),
+        dataset=made.dataset.model_copy(update={"pictures": 15}),
         model_digest="m",
         dataset_digest="d",
         semantics=[],
@@ -81,13 +81,11 @@ def test_pictures_that_left_no_result_make_it_invalid(
         run=fewer,
     )
     assert again.status == "invalid"
-    assert again.reason == (
-        "14 pictures were evaluated, 15 were to be run; 3 pictures left no result"
-    )
+    assert again.reason == ("14 pictures were evaluated instead of 15; 3 pictures have no result")
 
 
 @pytest.mark.parametrize("problems", [[], ["A chip was busy."]])
-def test_a_simulated_run_has_no_speed_anywhere(
+def test_a_simulated_run_has_no_throughput_anywhere(
     tmp_path: Path, boxes: datasets.Dataset, problems: list[str]
 ) -> None:
     result = finished.finish(tmp_path, boxes, simulated=True, problems=problems)
@@ -108,28 +106,29 @@ def test_equal_results_have_equal_bytes(tmp_path: Path, boxes: datasets.Dataset)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "error"),
     [
         (b"", "not valid JSON"),
         (b"{", "not valid JSON"),
         (b"\xff\xfe", "not valid JSON"),
         (b"[]", "not a JSON object"),
-        (b'{"format": 7}', "format 7, this version reads format 1"),
-        (b'{"format": 1, "map": NaN}', "holds NaN"),
-        (b'{"format": 1}', "not complete"),
+        (b"{}", "format None"),
+        (b'{"format": 7}', "format 7; this version reads format 2"),
+        (b'{"format": 2, "map": NaN}', "holds NaN"),
+        (b'{"format": 2}', "not valid"),
     ],
 )
-def test_a_result_that_cannot_be_used(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_result_that_cannot_be_used(tmp_path: Path, content: bytes, error: str) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(content)
     with pytest.raises(CascadeportError) as raised:
         results.load(path)
-    assert told in raised.value.what
+    assert error in raised.value.what
     assert raised.value.where == str(path)
     assert "Run the target again" in raised.value.next
 
 
-def test_a_result_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_result(tmp_path: Path) -> None:
     with pytest.raises(CascadeportError, match="does not exist"):
         results.load(tmp_path / "result.json")
 
@@ -140,5 +139,5 @@ def test_a_record_of_a_run_without_its_digests(tmp_path: Path) -> None:
     del record["digests"]["bundle"]
     path.write_text(json.dumps(record))
     with pytest.raises(CascadeportError) as raised:
-        results.load_run(path)
+        run_record.load(path)
     assert raised.value.details == ["digests.bundle: field required"]

@@ -1,4 +1,4 @@
-"""The demo's pictures: the same bytes every time, and everything in them that they promise."""
+"""The demo's pictures: reproducible to the byte, with all promised peculiarities."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ def test_another_seed_gives_other_pictures(tmp_path: Path, held_out: HeldOut) ->
         assert ours[name] != picture
 
 
-def test_progress_is_told_after_every_picture(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    generate(tmp_path / "told", 3, 1, progress=lambda done, total: told.append((done, total)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+def test_progress_is_reported_after_every_picture(tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    generate(tmp_path / "scenes", 3, 1, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
 @pytest.mark.parametrize(("count", "seed"), [(0, 1), (-5, 1), (1, -1)])
@@ -102,7 +102,7 @@ def test_a_count_or_seed_out_of_range_is_refused(tmp_path: Path, count: int, see
     assert not (tmp_path / "new").exists()
 
 
-def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(CascadeportError, match="not empty") as refused:
         generate(tmp_path, 1, 1)
@@ -142,7 +142,7 @@ def test_the_command_explains_a_failure_without_a_traceback(
 
 
 def test_opencv_decodes_every_picture_to_the_size_in_the_annotations(held_out: HeldOut) -> None:
-    """By its default flag, the one that the bundle and mmcv use: EXIF orientation is obeyed."""
+    """By its default flag, which the bundle and mmcv use: the EXIF orientation is applied."""
     assert len(held_out.images) == COUNT
     for image in held_out.images:
         picture = cv2.imread(str(held_out.path(image)))
@@ -253,7 +253,7 @@ def test_objects_are_seen_where_their_boxes_are(held_out: HeldOut) -> None:
 # The annotations
 
 
-def test_boxes_are_whole_and_inside_their_pictures(held_out: HeldOut) -> None:
+def test_boxes_are_integers_and_inside_their_pictures(held_out: HeldOut) -> None:
     for thing in held_out.things:
         x, y, width, height = thing["bbox"]
         right, bottom = held_out.sides[thing["image_id"]]
@@ -277,7 +277,7 @@ def test_ids_are_unique_and_refer_to_what_exists(held_out: HeldOut) -> None:
     assert {image["license"] for image in held_out.images} == licenses
 
 
-def test_nothing_single_is_mostly_hidden(held_out: HeldOut) -> None:
+def test_no_single_object_is_mostly_hidden(held_out: HeldOut) -> None:
     """A visible object is annotated however small, but none is a sliver of a few pixels."""
     assert min(thing["area"] for thing in held_out.objects) >= 10
 
@@ -317,7 +317,7 @@ def test_pycocotools_reads_the_same_boxes_and_areas(held_out: HeldOut) -> None:
     assert loose <= 0.03 * len(outlined)
 
 
-def test_our_own_reader_finds_no_fault(held_out: HeldOut) -> None:
+def test_our_own_reader_finds_no_errors(held_out: HeldOut) -> None:
     dataset = datasets.load(held_out.folder)
     assert len(dataset.items) == COUNT
     assert not dataset.warnings
@@ -327,7 +327,7 @@ def test_our_own_reader_finds_no_fault(held_out: HeldOut) -> None:
 # The parts
 
 
-def test_run_lengths_go_down_the_columns_and_begin_with_background() -> None:
+def test_run_lengths_are_by_column_and_start_with_background() -> None:
     mask = np.array([[0, 1, 1], [0, 1, 0]], np.bool_)
     assert run_lengths(mask) == [2, 3, 1]
     assert run_lengths(~mask) == [0, 2, 3, 1]

@@ -1,4 +1,4 @@
-"""The backends, a folder each: whatever is particular to a family of devices (core/backend.py)."""
+"""The backends, one folder per family of devices (core/backend.py)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from cascadeport.config.targets import Target
 from cascadeport.core.backend import Backend
 from cascadeport.graph.lowering import Lowering
 
-# Whatever obeys the contract can be verified by this one's runtime, on any machine.
+# This backend's runtime verifies every graph that obeys the contract, on any machine.
 _REFERENCE = "onnxruntime"
 
 
 def names() -> list[str]:
-    """The backends that there are: the folders beside this file."""
+    """The names of all backends: the packages beside this file."""
     folders = Path(__file__).parent.iterdir()
     return sorted(folder.name for folder in folders if (folder / "__init__.py").is_file())
 
 
 def load(name: str) -> type[Backend[Target]]:
-    """The class of a backend; its modules are imported only when it is asked for.
+    """The class of a backend, whose modules are imported only now.
 
     Raises:
         CascadeportError: There is no such backend.
@@ -53,21 +53,21 @@ def every() -> Iterator[type[Backend[Target]]]:
 
 
 def lowering(name: str) -> Lowering:
-    """A lowering by its name, whichever backend brings it.
+    """A lowering of any backend by its name.
 
     Raises:
-        CascadeportError: There is none.
+        CascadeportError: There is no such lowering.
     """
-    known = {each.name: each for backend in every() for each in backend.lowerings}
+    known = {kind.name: kind for backend in every() for kind in backend.lowerings}
     if name not in known:
         raise CascadeportError(
-            f"There is no lowering {name!r}.", next=f"Known: {', '.join(sorted(known))}."
+            f"Unknown lowering {name!r}.", next=f"Known: {', '.join(sorted(known))}."
         )
     return known[name]()
 
 
 def reference(target: Target) -> Backend[Target]:
-    """The backend that runs graphs on this machine for those that only a device runs."""
+    """The backend that verifies on this machine, for targets whose graphs only the device runs."""
     common = {key: getattr(target, key) for key in Target.model_fields}
     backend = load(_REFERENCE)
     return backend(backend.Row(**{**common, "backend": _REFERENCE}))

@@ -14,7 +14,7 @@ from cascadeport.core.context import Context
 from cascadeport.pipeline.executor import execute
 from cascadeport.pipeline.planner import plan
 from cascadeport.pipeline.stages import export
-from cascadeport.results import collate, update
+from cascadeport.results import collate, comparison_files
 
 
 def run(options: Options, reporter: Reporter) -> ExitCode:
@@ -38,7 +38,7 @@ def _run(context: Context) -> ExitCode:
         execute(made, context)
         with store.locked(made.folder, wait=True):
             result = collate.collate(made, context.options)
-            table = update.update(made, context)
+            table = comparison_files.update(made, context)
     except CascadeportError as error:
         raise StageError.of(error) from error
     print(table)
@@ -54,6 +54,6 @@ def compare(options: Options, reporter: Reporter) -> ExitCode:
     with opened(options, reporter) as context:
         made = plan(context)
         with store.locked(made.folder, wait=True):
-            print(update.update(made, context, again=True))
+            print(comparison_files.update(made, context, force=True))
         reporter.line("report", str(made.folder / "comparison.html"))
     return ExitCode.OK

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from cascadeport import backends
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.containers import connection, images, refusals, wheels
 from cascadeport.core.check import Check, Finding
@@ -27,7 +28,7 @@ _OLDEST = Version("20.10")
 def _client(context: Context) -> Iterator[docker.DockerClient]:
     client = connection.connect(context.host)
     try:
-        with refusals.explained(context.host.host, "doctor", context.backend):
+        with refusals.explained(context.host.host, "doctor", backends.of(context.target)):
             yield client
     finally:
         client.close()

@@ -1,8 +1,8 @@
 """COCO mAP of a pass over exactly the expected pictures. See docs/evaluation.md."""
 
-from cascadeport.evaluation.coco import evaluate
 from cascadeport.evaluation.diagnosis import Marked, diagnose
-from cascadeport.evaluation.model import CategoryAp, Curves, Evaluation, Evaluator, read, write
+from cascadeport.evaluation.metrics import evaluate
+from cascadeport.evaluation.result import CategoryAp, Curves, Evaluation, Evaluator, read, write
 
 __all__ = [
     "CategoryAp",

@@ -1,4 +1,4 @@
-"""diagnose: which detections are right or wrong and what was missed, picture by picture."""
+"""diagnose: right and wrong detections and missed objects, picture by picture."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Literal
 
 from cascadeport.evaluation import evaluator as engine
-from cascadeport.evaluation.inputs import load
+from cascadeport.evaluation.coco_files import load
 
 Verdict = Literal["right", "wrong", "ignored", "found", "missed", "crowd"]
 
 
 @dataclass(frozen=True)
 class Marked:
-    """A box and what became of it.
+    """A box and its verdict.
 
     Args:
-        verdict: Of a detection: `right`, `wrong`, or `ignored` (it lies on a crowd). Of an object:
+        verdict: For a detection `right`, `wrong`, or `ignored` (it matches a crowd); for an object
             `found`, `missed`, or `crowd`.
         box: x, y, width, height in pixels of the picture.
-        category_id: As in the data set.
-        category: Its name.
-        score: Of a detection; None for an object.
+        category_id: The category's id in the data set.
+        category: The category's name.
+        score: The detection's score; None for an object.
     """
 
     verdict: Verdict
@@ -43,43 +43,43 @@ def diagnose(
 ) -> dict[int, list[Marked]]:
     """Marks every object and every detection of at least `score_threshold`, by COCO's matching.
 
-    Matching goes by falling score, so leaving out the low scores changes no match of the others;
-    an object that only a low score found is `missed`.
+    Matching goes by descending score, so leaving out low scores does not change other matches. An
+    object that only a low score matches is `missed`.
 
     Raises:
-        CascadeportError: See `cascadeport.evaluation.inputs.load`.
+        CascadeportError: See `cascadeport.evaluation.coco_files.load`.
     """
     inputs = load(annotations, detections, image_ids)
     found = engine.run(inputs).image_diagnostics(iou_threshold, score_threshold)
-    marked: dict[int, list[Marked]] = {number: [] for number in inputs.images.ids}
+    marked: dict[int, list[Marked]] = {image_id: [] for image_id in inputs.pictures.ids}
     matched = set()
     boxes = inputs.detections
-    for place in range(len(boxes)):
-        image, x, y, width, height, score, category = boxes[place].tolist()
+    for index in range(len(boxes)):
+        picture, x, y, width, height, score, category = boxes[index].tolist()
         if score < score_threshold:
             continue
-        status = found["dt_status"].get(place + 1)
+        status = found["dt_status"].get(index + 1)
         verdict: Verdict = "ignored"
         if status == "tp":
             verdict = "right"
-            matched.add(found["dt_match"][place + 1])
+            matched.add(found["dt_match"][index + 1])
         elif status == "fp":
             verdict = "wrong"
-        number = inputs.categories.ids[int(category) - 1]
-        marked[inputs.images.ids[int(image) - 1]].append(
-            Marked(verdict, (x, y, width, height), number, inputs.names[number], score)
+        category_id = inputs.categories.ids[int(category) - 1]
+        marked[inputs.pictures.ids[int(picture) - 1]].append(
+            Marked(verdict, (x, y, width, height), category_id, inputs.names[category_id], score)
         )
     objects = inputs.objects
-    for place, (image, category, crowd) in enumerate(
-        zip(objects.images, objects.categories, objects.crowds, strict=True)
+    for index, (picture, category, crowd) in enumerate(
+        zip(objects.pictures, objects.categories, objects.crowds, strict=True)
     ):
         if crowd:
             verdict = "crowd"
         else:
-            verdict = "found" if place + 1 in matched else "missed"
-        x, y, width, height = objects.boxes[place].tolist()
-        number = inputs.categories.ids[category - 1]
-        marked[inputs.images.ids[image - 1]].append(
-            Marked(verdict, (x, y, width, height), number, inputs.names[number])
+            verdict = "found" if index + 1 in matched else "missed"
+        x, y, width, height = objects.boxes[index].tolist()
+        category_id = inputs.categories.ids[category - 1]
+        marked[inputs.pictures.ids[picture - 1]].append(
+            Marked(verdict, (x, y, width, height), category_id, inputs.names[category_id])
         )
     return marked

@@ -4,7 +4,7 @@
     output  `boxes`   float32 (n,5): x1,y1,x2,y2,score in network pixels, n free or fixed
     output  `labels`  int32 or int64 (n)
 
-Names may differ when a model card says so.
+A model card may give other names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import onnx
 
 from cascadeport.base.errors import CascadeportError
-from cascadeport.graph.editing import Graph, load
+from cascadeport.graph.editing import EditableGraph, load
 from cascadeport.graph.malformed import explained
 
 FLOAT, UINT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8
@@ -26,16 +26,16 @@ KNOWN_DOMAINS = ("", "ai.onnx")
 
 @dataclass(frozen=True)
 class Contract:
-    """What a checked network takes and gives.
+    """The inputs and outputs of a checked network.
 
     Attributes:
         input: Name of the input.
         dtype: `float32` or `uint8`.
-        height: Of the network's picture, in pixels.
-        width: Likewise.
-        boxes: Name of the boxes' output.
-        labels: Name of the labels' output.
-        detections: Their fixed number, or None when it varies from picture to picture.
+        height: Height of the input, in pixels.
+        width: Width of the input, in pixels.
+        boxes: Name of the output with the boxes.
+        labels: Name of the output with the labels.
+        detections: The fixed number of detections; None where it varies between pictures.
         opset: Version of the standard operators.
     """
 
@@ -84,13 +84,13 @@ def _checked(
     size: int | tuple[int, int] | None,
 ) -> Contract:
     violations = _opset_violations(model) + _operator_violations(model)
-    given = [value for value in model.graph.input if value.name not in _initialised(model)]
+    given = [value for value in model.graph.input if value.name not in _initializers(model)]
     violations += _input_violations(given, input)
     outputs = {value.name: value for value in model.graph.output}
     violations += _output_violations(outputs, boxes, labels)
     if not violations:
         try:
-            onnx.checker.check_model(Graph(model).skeleton())
+            onnx.checker.check_model(EditableGraph(model).skeleton())
         except onnx.checker.ValidationError as error:
             violations.append(f"it breaks ONNX's rules: {str(error).splitlines()[0]}")
     if violations:
@@ -107,7 +107,7 @@ def _checked(
     if wanted is not None and wanted != (height, width):
         violations.append(
             f"input {input!r} is {height} x {width} (height x width); {wanted[0]} x {wanted[1]} "
-            "was asked for"
+            "was requested"
         )
     if violations:
         raise _broken(path, violations)
@@ -120,13 +120,13 @@ def _checked(
         boxes=boxes,
         labels=labels,
         detections=box_shape[0],
-        opset=max(each.version for each in model.opset_import if each.domain in KNOWN_DOMAINS),
+        opset=max(entry.version for entry in model.opset_import if entry.domain in KNOWN_DOMAINS),
     )
 
 
 def _broken(path: Path, violations: list[str]) -> CascadeportError:
     return CascadeportError(
-        "The network does not obey the contract.",
+        "The network breaks the contract.",
         where=str(path),
         details=violations,
         next="docs/lowering.md states the contract; change the network or its model card.",
@@ -161,7 +161,7 @@ def _operator_violations(model: onnx.ModelProto, shown: int = 5) -> list[str]:
     return violations
 
 
-def _initialised(model: onnx.ModelProto) -> set[str]:
+def _initializers(model: onnx.ModelProto) -> set[str]:
     return {tensor.name for tensor in model.graph.initializer}
 
 
@@ -183,14 +183,14 @@ def _input_violations(given: list[onnx.ValueInfoProto], name: str) -> list[str]:
         return [f"it must have one input, {name!r}; it has {found}"]
     kind, shape = _type_of(given[0])
     if kind not in (FLOAT, UINT8):
-        return [f"input {name!r} is {_name_of(kind)}; float32 or uint8 is wanted"]
+        return [f"input {name!r} is {_name_of(kind)}; it must be float32 or uint8"]
     layout = "(1,3,H,W)" if kind == FLOAT else "(1,H,W,3)"
     channels = shape[1:2] if kind == FLOAT else shape[3:4]
     if len(shape) != 4 or shape[0] != 1 or channels != [3] or None in shape or 0 in shape:
         sides = ",".join("?" if side is None else str(side) for side in shape)
         return [
-            f"input {name!r} is {_name_of(kind)} ({sides}); a fixed {layout} is wanted for that "
-            "type"
+            f"input {name!r} is {_name_of(kind)} ({sides}); for that type it must be a fixed "
+            f"{layout}"
         ]
     return []
 

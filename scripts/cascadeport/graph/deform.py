@@ -38,11 +38,11 @@ def deform_conv_by_gather(build: Builder, node: onnx.NodeProto, known: Shapes) -
     x, weight, offset, *bias = node.input
     if attribute(node, "groups", 1) != 1:
         raise CascadeportError(
-            "Deformable convolution with groups cannot be said in standard operators here.",
+            "Deformable convolution with groups cannot be expressed in standard operators here.",
             where=f"node {node.name}, groups = {attribute(node, 'groups')}",
             next="Use the lowering `onnxruntime`, which has the operator itself.",
         )
-    geometry = Geometry(
+    grid = SamplingGrid(
         shape=static(known, x, node),
         kernel=build.graph.constants[weight].shape[2:],
         strides=attribute(node, "strides"),
@@ -51,26 +51,26 @@ def deform_conv_by_gather(build: Builder, node: onnx.NodeProto, known: Shapes) -
         out=static(known, offset, node)[2:],
         groups=attribute(node, "deform_groups", 1),
     )
-    if geometry.pixels * geometry.samples > MAX_SAMPLES:
+    if grid.pixels * grid.samples > MAX_SAMPLES:
         raise CascadeportError(
-            f"A deformable convolution of {geometry.pixels * geometry.samples:,} samples is too "
+            f"A deformable convolution of {grid.pixels * grid.samples:,} samples is too "
             "large for gathers.",
             where=f"node {node.name}",
             next="Use the lowering `onnxruntime`, which has the operator itself.",
         )
-    columns = gather(build, geometry, x, offset)
+    columns = gather(build, grid, x, offset)
     matrix = build.graph.constants[weight]
-    multiply(build, geometry, columns, matrix, bias[0] if bias else "", node.output[0])
+    multiply(build, grid, columns, matrix, bias[0] if bias else "", node.output[0])
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """Where a deformable convolution samples; pairs are height, width.
+class SamplingGrid:
+    """The positions at which a deformable convolution samples; pairs are height, width.
 
     Attributes:
-        shape: Of its input, (1,C,H,W).
+        shape: Shape of its input, (1,C,H,W).
         out: Height and width of its output.
-        groups: Groups of channels with offsets of their own.
+        groups: Number of channel groups that have offsets of their own.
     """
 
     shape: Sequence[int]
@@ -98,26 +98,26 @@ class Geometry:
         )
         y = y * self.strides[0] - self.pads[0] + i * self.dilations[0]
         x = x * self.strides[1] - self.pads[1] + j * self.dilations[1]
-        places = np.stack([y, x], axis=-1).reshape(self.pixels, -1, 2)
-        return np.tile(places, (1, self.groups, 1)).astype(np.float32)
+        positions = np.stack([y, x], axis=-1).reshape(self.pixels, -1, 2)
+        return np.tile(positions, (1, self.groups, 1)).astype(np.float32)
 
 
-def gather(build: Builder, geometry: Geometry, x: str, offset: str, mask: str = "") -> str:
+def gather(build: Builder, grid: SamplingGrid, x: str, offset: str, mask: str = "") -> str:
     """The samples of each output pixel, side by side: (pixels, kernel, C).
 
-    The picture becomes a table of pixels (rows) by channels, with a frame of zeros. Each sample
-    reads four neighbouring rows and weighs them. A sample outside the picture is moved onto the
-    frame, where it reads zeros, as in mmcv and torchvision.
+    The input becomes a table of pixels (rows) by channels, padded with a border of zeros. Each
+    sample reads four neighbouring rows and weights them. A sample outside the input is moved onto
+    the border, where it reads zeros, as in mmcv and torchvision.
 
     Args:
-        build: Where the nodes go.
-        geometry: Where samples lie.
+        build: Collects the nodes.
+        grid: Where the samples lie.
         x: (1,C,H,W).
         offset: (1,2*samples,Ho,Wo), y0,x0,y1,x1,...
-        mask: (1,samples,Ho,Wo) that samples are multiplied with, if any.
+        mask: (1,samples,Ho,Wo), a factor for each sample, if there is one.
     """
-    _, channels, height, width = geometry.shape
-    pixels, samples, groups = geometry.pixels, geometry.samples, geometry.groups
+    _, channels, height, width = grid.shape
+    pixels, samples, groups = grid.pixels, grid.samples, grid.groups
     row = width + 2
     table = build.op("Pad", [x, build.ints(0, 0, 1, 1, 0, 0, 1, 1)])
     table = build.reshape(table, channels, (height + 2) * row)
@@ -125,23 +125,23 @@ def gather(build: Builder, geometry: Geometry, x: str, offset: str, mask: str = 
 
     moved = build.op("Transpose", [build.reshape(offset, 2 * samples, pixels)], perm=[1, 0])
     moved = build.reshape(moved, pixels, samples, 2)
-    places = build.op("Add", [moved, _shared(build, geometry.positions())])
-    places = build.op("Max", [places, build.const([-1.0, -1.0])])
-    places = build.op("Min", [places, build.const([height, width])])
-    corner = build.op("Min", [build.op("Floor", [places]), build.const([height - 1, width - 1])])
-    far = build.op("Sub", [places, corner])  # the share of the far neighbour, y and x
+    positions = build.op("Add", [moved, _shared(build, grid.positions())])
+    positions = build.op("Max", [positions, build.const([-1.0, -1.0])])
+    positions = build.op("Min", [positions, build.const([height, width])])
+    corner = build.op("Min", [build.op("Floor", [positions]), build.const([height - 1, width - 1])])
+    far = build.op("Sub", [positions, corner])  # weight of the far neighbour, y and x
     near = build.op("Sub", [build.const(1.0), far])
-    share = {
-        (axis, kind): build.slice(each, 2, axis, axis + 1)
-        for kind, each in enumerate((near, far))
+    weights = {
+        (axis, kind): build.slice(value, 2, axis, axis + 1)
+        for kind, value in enumerate((near, far))
         for axis in (0, 1)
     }
     if mask:
         mask = build.op("Transpose", [build.reshape(mask, samples, pixels)], perm=[1, 0])
         mask = build.reshape(mask, pixels, samples, 1)
-        share |= {(0, kind): build.op("Mul", [share[0, kind], mask]) for kind in (0, 1)}
+        weights |= {(0, kind): build.op("Mul", [weights[0, kind], mask]) for kind in (0, 1)}
 
-    # Row of the table: (y + 1) * row + (x + 1); exact in float32 below 2**24 pixels.
+    # Row in the table: (y + 1) * row + (x + 1); exact in float32 below 2**24 pixels.
     assert (height + 2) * row < 2**24
     index = build.op("Mul", [corner, build.const([row, 1.0])])
     index = build.op("Add", [build.slice(index, 2, 0, 1), build.slice(index, 2, 1, 2)])
@@ -150,16 +150,16 @@ def gather(build: Builder, geometry: Geometry, x: str, offset: str, mask: str = 
 
     parts = []
     for group in range(groups):
-        rows = _share(build, table, group, groups, channels)
+        rows = _group_slice(build, table, group, groups, channels)
         total = ""
         for down, right in itertools.product((0, 1), repeat=2):
-            place = index
+            position = index
             if down or right:
-                place = build.op("Add", [index, build.const(down * row + right, np.int32)])
-            amount = build.op("Mul", [share[0, down], share[1, right]])
-            place = _share(build, place, group, groups, samples)
-            amount = _share(build, amount, group, groups, samples)
-            read = build.op("Mul", [build.op("Gather", [rows, place], axis=0), amount])
+                position = build.op("Add", [index, build.const(down * row + right, np.int32)])
+            weight = build.op("Mul", [weights[0, down], weights[1, right]])
+            position = _group_slice(build, position, group, groups, samples)
+            weight = _group_slice(build, weight, group, groups, samples)
+            read = build.op("Mul", [build.op("Gather", [rows, position], axis=0), weight])
             total = build.op("Add", [total, read]) if total else read
         parts.append(total)
     return build.op("Concat", parts, axis=2) if groups > 1 else parts[0]
@@ -167,30 +167,30 @@ def gather(build: Builder, geometry: Geometry, x: str, offset: str, mask: str = 
 
 def multiply(
     build: Builder,
-    geometry: Geometry,
+    grid: SamplingGrid,
     columns: str,
     weight: Array,
     bias: str = "",
     output: str = "",
 ) -> str:
     """Samples (pixels, kernel, C) times weights (O,C,kh,kw), plus bias (O): (1,O,Ho,Wo)."""
-    columns = build.reshape(columns, geometry.pixels, weight[0].size)
+    columns = build.reshape(columns, grid.pixels, weight[0].size)
     matrix = weight.transpose(2, 3, 1, 0).reshape(weight[0].size, -1)
     result = build.op("MatMul", [columns, build.const(matrix, stem="weight")])
     if bias:
         result = build.op("Add", [result, bias])
     result = build.op("Transpose", [result], perm=[1, 0])
-    return build.reshape(result, 1, len(weight), *geometry.out, output=output)
+    return build.reshape(result, 1, len(weight), *grid.out, output=output)
 
 
-def _share(build: Builder, value: str, group: int, groups: int, size: int) -> str:
-    """A group's part of the second axis, which has `size` entries."""
+def _group_slice(build: Builder, value: str, group: int, groups: int, size: int) -> str:
+    """One group's part of the second axis, which has `size` entries."""
     part = size // groups
     return value if groups == 1 else build.slice(value, 1, group * part, (group + 1) * part)
 
 
 def _shared(build: Builder, array: Array) -> str:
-    """A constant that layers of the same geometry have in common."""
+    """A constant that all layers with the same grid share."""
     digest = hashlib.sha256(array.tobytes()).hexdigest()[:16]
     name = f"samples_{'x'.join(map(str, array.shape))}_{digest}"
     build.graph.constants[name] = array

@@ -1,4 +1,4 @@
-"""A small hand tool for ONNX graphs: add nodes, replace values, save what is left."""
+"""Editing of ONNX graphs: add nodes, replace values, save the result."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper, version_converter
 
 from cascadeport.base.errors import CascadeportError
+from cascadeport.base.files import write_bytes
 from cascadeport.base.reading import is_file
 from cascadeport.graph.external import refuse_external_data
 
@@ -21,14 +22,14 @@ Array = NDArray[Any]
 LARGE = 1024
 
 
-class Graph:
-    """The main graph of a model, with its constants at hand as arrays.
+class EditableGraph:
+    """The main graph of a model, with its constants as arrays.
 
     Attributes:
         model: The model being edited.
-        nodes: Its nodes, in an order that can be run.
+        nodes: Its nodes, topologically sorted.
         constants: Initializers and values of `Constant` nodes by name. Assigning to it adds or
-            replaces an initializer; the arrays of loaded models are made when asked for.
+            replaces an initializer; a loaded tensor becomes an array when it is read.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -47,7 +48,7 @@ class Graph:
         self._taken |= {node.name for node in self.nodes}
 
     def fresh(self, stem: str) -> str:
-        """A name that nothing in the graph has yet."""
+        """A name that is not used in the graph yet."""
         name, number = stem, 1
         while name in self._taken:
             name, number = f"{stem}_{number}", number + 1
@@ -55,7 +56,7 @@ class Graph:
         return name
 
     def producers(self) -> dict[str, onnx.NodeProto]:
-        """The node that makes each value."""
+        """The node that computes each value."""
         return {name: node for node in self.nodes for name in node.output if name}
 
     def consumers(self) -> dict[str, list[onnx.NodeProto]]:
@@ -82,9 +83,9 @@ class Graph:
         self.constants.keep(wanted)
 
     def skeleton(self) -> onnx.ModelProto:
-        """A copy in which large constants are mere inputs: for tools that copy all they are given.
+        """A copy in which large constants are inputs, for tools that copy the model.
 
-        Hundreds of megabytes of weights are nothing to look at when shapes are inferred.
+        Shape inference does not need hundreds of megabytes of weights.
         """
         bare = onnx.ModelProto()
         bare.ir_version = self.model.ir_version
@@ -102,15 +103,15 @@ class Graph:
                 bare.graph.input.append(helper.make_tensor_value_info(name, kind, dims))
         return bare
 
-    def lifted(self, opset: int) -> Graph:
+    def lifted(self, opset: int) -> EditableGraph:
         """The graph in operators of a later opset.
 
         The converter knows what changed between opsets; nodes of other domains pass through it.
         """
-        lifted = Graph(version_converter.convert_version(self.skeleton(), opset))
+        lifted = EditableGraph(version_converter.convert_version(self.skeleton(), opset))
         lifted.constants.adopt(self.constants)
-        # Now, not when the graph is written: a rewriting may drop a constant until then, and what
-        # is left of it would be an input that nobody feeds.
+        # Now, not when the graph is written: a rewrite may drop a constant in between, which would
+        # leave an input that nothing feeds.
         inputs = [v for v in lifted.model.graph.input if v.name not in lifted.constants]
         del lifted.model.graph.input[:]
         lifted.model.graph.input.extend(inputs)
@@ -118,7 +119,7 @@ class Graph:
         return lifted
 
     def to_model(self) -> onnx.ModelProto:
-        """The model with all edits in it."""
+        """The model with all edits applied."""
         graph = self.model.graph
         del graph.node[:]
         graph.node.extend(self.nodes)
@@ -133,7 +134,7 @@ class Graph:
 
 
 class Constants:
-    """Arrays by name, made from their tensors only when somebody looks at them."""
+    """Arrays by name, converted from their tensors only when they are read."""
 
     def __init__(self) -> None:
         self.lazy: dict[str, onnx.TensorProto] = {}
@@ -151,11 +152,12 @@ class Constants:
         self.lazy.pop(name, None)
         self._arrays[name] = array
 
-    def names(self) -> set[str]:
-        return set(self.lazy) | set(self._arrays)
+    def names(self) -> list[str]:
+        """The names in a fixed order: whatever iterates over them writes equal files."""
+        return [*self.lazy, *(name for name in self._arrays if name not in self.lazy)]
 
     def kind(self, name: str) -> tuple[int, list[int]]:
-        """Element type and sides, without making the array."""
+        """Element type and shape, without converting the tensor."""
         tensor = self.lazy.get(name)
         if tensor is not None:
             return tensor.data_type, list(tensor.dims)
@@ -163,7 +165,7 @@ class Constants:
         return helper.np_dtype_to_tensor_dtype(array.dtype), list(array.shape)
 
     def adopt(self, others: Constants) -> None:
-        """Takes over the constants of another graph that this one has not."""
+        """Adds the constants of another graph that this one lacks."""
         for name, tensor in others.lazy.items():
             if name not in self:
                 self.lazy[name] = tensor
@@ -172,21 +174,21 @@ class Constants:
                 self._arrays[name] = array
 
     def size(self, name: str) -> int:
-        """Number of elements, without making the array."""
+        """Number of elements, without converting the tensor."""
         if name in self.lazy:
             return math.prod(self.lazy[name].dims)
         return int(self._arrays[name].size)
 
     def keep(self, wanted: Iterable[str]) -> None:
-        """Forgets every name that is not in `wanted`."""
+        """Drops every constant that is not in `wanted`."""
         chosen = set(wanted)
-        self.lazy = {name: each for name, each in self.lazy.items() if name in chosen}
-        self._arrays = {name: each for name, each in self._arrays.items() if name in chosen}
+        self.lazy = {name: tensor for name, tensor in self.lazy.items() if name in chosen}
+        self._arrays = {name: array for name, array in self._arrays.items() if name in chosen}
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Gives constants other names."""
-        self.lazy = {names.get(name, name): each for name, each in self.lazy.items()}
-        self._arrays = {names.get(name, name): each for name, each in self._arrays.items()}
+        self.lazy = {names.get(name, name): tensor for name, tensor in self.lazy.items()}
+        self._arrays = {names.get(name, name): array for name, array in self._arrays.items()}
 
     def tensors(self) -> Iterable[onnx.TensorProto]:
         """All constants as named tensors."""
@@ -201,7 +203,7 @@ class Constants:
 class Builder:
     """Collects the nodes that replace one node; names start with that node's name."""
 
-    def __init__(self, graph: Graph, prefix: str) -> None:
+    def __init__(self, graph: EditableGraph, prefix: str) -> None:
         self.graph = graph
         self.prefix = prefix
         self.nodes: list[onnx.NodeProto] = []
@@ -238,15 +240,15 @@ class Builder:
         return self.op("Slice", [value, *(self.ints(n) for n in (start, stop, axis))])
 
     def reshape(self, value: str, *shape: int, output: str = "") -> str:
-        """`value` in another shape; 0 keeps a side, -1 is the rest."""
+        """`value` in another shape; 0 keeps a dimension, -1 infers it."""
         return self.op("Reshape", [value, self.ints(*shape)], outputs=[output] if output else ())
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
-    """An attribute's value as Python says it (lists of numbers, str), or `default`."""
-    for each in node.attribute:
-        if each.name == name:
-            value = helper.get_attribute_value(each)
+    """An attribute's value in Python's types (lists of numbers, str), or `default`."""
+    for found in node.attribute:
+        if found.name == name:
+            value = helper.get_attribute_value(found)
             return value.decode() if isinstance(value, bytes) else value
     return default
 
@@ -268,7 +270,7 @@ def load(path: Path) -> onnx.ModelProto:
         raise CascadeportError(
             f"This is not an ONNX file, or a truncated one ({path.stat().st_size:,} bytes).",
             where=str(path),
-            next="Write it again.",
+            next="Export it again, or copy it again.",
         ) from error
     if not model.graph.node:
         raise CascadeportError(
@@ -280,22 +282,20 @@ def load(path: Path) -> onnx.ModelProto:
 
 def save(model: onnx.ModelProto, path: Path) -> None:
     """Writes a model atomically."""
-    temporary = path.with_name(path.name + ".tmp")
-    onnx.save(model, str(temporary))
-    temporary.replace(path)
+    write_bytes(path, model.SerializeToString())
 
 
 def _tensor_of(node: onnx.NodeProto) -> Any:
-    for each in node.attribute:
-        if each.name == "value":
-            return each.t
+    for found in node.attribute:
+        if found.name == "value":
+            return found.t
     return None
 
 
 def _read_by_subgraphs(node: onnx.NodeProto) -> set[str]:
     names: set[str] = set()
-    for each in node.attribute:
-        for graph in ([each.g] if each.HasField("g") else []) + list(each.graphs):
+    for found in node.attribute:
+        for graph in ([found.g] if found.HasField("g") else []) + list(found.graphs):
             for inner in graph.node:
                 names |= set(inner.input) | _read_by_subgraphs(inner)
     return names

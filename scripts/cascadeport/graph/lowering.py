@@ -1,6 +1,6 @@
 """A lowering: from the neutral graph to the operators of one runtime, pure ONNX to ONNX.
 
-Every backend brings its own; what they share stands here.
+Each backend has its own lowerings; this is what they share.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ import onnx
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import disk_errors
-from cascadeport.graph.editing import Graph, save
+from cascadeport.graph.editing import EditableGraph, save
 from cascadeport.graph.malformed import explained
 from cascadeport.graph.neutral import load_neutral
 from cascadeport.graph.semantics import limit_proposals, merge_levels, round_before_nms
 from cascadeport.graph.uint8 import normalise_inside
 
 RECORD = "lowering.json"
-"""What stands beside a lowered graph: see `Lowered.record`."""
+"""The file beside a lowered graph: see `Lowered.record`."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a lowering.
+    """What a lowering is to do.
 
     Args:
         dtype: `float32` (normalised by the host) or `uint8` (normalised inside).
         mean: For uint8, in the network's channel order.
         std: Likewise.
-        proposals: How many proposals the RPN may keep. None: the lowering's own number.
-        across_levels: Whether NMS of proposals compares boxes of all pyramid levels. None: as the
-            lowering does.
-        half_nms: Whether NMS sees boxes and scores in float16. None: as the lowering does.
-        precision: `float32` or `float16`, what the network computes in. None: float32, or what
-            another step decides.
+        proposals: How many proposals the RPN may keep. None: the lowering's default.
+        across_levels: Whether NMS of proposals compares boxes of all pyramid levels. None: the
+            lowering's default.
+        half_nms: Whether NMS sees boxes and scores in float16. None: the lowering's default.
+        precision: `float32` or `float16`, what the network computes in. None: float32, or what a
+            later step chooses.
     """
 
     dtype: str = "float32"
@@ -59,8 +59,8 @@ class Lowered:
         lowering: The lowering's name.
         opset: The opset of its operators.
         outputs: Names of the outputs, boxes first.
-        changes: What means something else than in PyTorch, in sentences for the table.
-        facts: What the backend's later steps need to know of the graph (JSON).
+        changes: What differs in meaning from PyTorch, in sentences for the table.
+        facts: What the backend's later steps need to know about the graph (JSON).
     """
 
     path: Path
@@ -72,7 +72,7 @@ class Lowered:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What is written beside the graph."""
+        """The content of the file beside the graph."""
         return {
             "format": 1,
             "lowering": self.lowering,
@@ -86,37 +86,38 @@ class Lowering(ABC):
     """Rewrites neutral graphs for one runtime.
 
     Attributes:
-        name: How plans, folders and results call it.
-        proposals: How many proposals the RPN keeps unless asked; None: as many as the model was
-            exported with.
-        across_levels: Whether NMS of proposals compares boxes of all pyramid levels unless asked.
+        name: Its name in plans, folders and results.
+        proposals: The default number of proposals that the RPN keeps; None: as exported.
+        across_levels: Whether NMS of proposals compares boxes of all pyramid levels by default.
     """
 
     name: str
     proposals: int | None = None
     across_levels: bool = False
 
-    def refuse(self, request: Request) -> None:  # noqa: B027 - a hook
-        """Looks at a request before anything is done.
+    def check(self, request: Request) -> None:  # noqa: B027 - a hook
+        """Checks a request before anything is done.
 
         Raises:
-            CascadeportError: It asks for what the runtime cannot do.
+            CascadeportError: The runtime cannot do what is requested.
         """
 
-    def round_before_nms(self, graph: Graph) -> list[str]:
-        """Makes NMS see float16; returns what that changes."""
+    def round_before_nms(self, graph: EditableGraph) -> list[str]:
+        """Rounds the inputs of every NMS to float16; returns what that changes."""
         return round_before_nms(graph)
 
-    def normalise(self, graph: Graph, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Makes the graph take bytes."""
+    def normalise(self, graph: EditableGraph, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Changes the graph's input to uint8, normalised inside."""
         normalise_inside(graph, mean, std)
 
     @abstractmethod
-    def rewrite(self, graph: Graph, request: Request, changes: list[str]) -> onnx.ModelProto:
-        """Puts the runtime's operators in place; appends to `changes` what they change."""
+    def rewrite(
+        self, graph: EditableGraph, request: Request, changes: list[str]
+    ) -> onnx.ModelProto:
+        """Rewrites to the runtime's operators; appends to `changes` what they change."""
 
     def facts(self, model: onnx.ModelProto, request: Request) -> Mapping[str, Any]:
-        """What the backend's later steps need to know of the lowered graph (JSON)."""
+        """What the backend's later steps need to know about the lowered graph (JSON)."""
         return {}
 
     def lower(self, neutral: Path, out: Path, request: Request | None = None) -> Lowered:
@@ -125,14 +126,14 @@ class Lowering(ABC):
         Args:
             neutral: The exporter's graph.
             out: The file to write.
-            request: What else is asked for.
+            request: What else is requested.
 
         Raises:
-            CascadeportError: The graph is not neutral, or what is asked for cannot be done.
+            CascadeportError: The graph is not neutral, or the request cannot be fulfilled.
         """
         request = request or Request()
         _check(request)
-        self.refuse(request)
+        self.check(request)
         changes: list[str] = []
         with explained("The neutral graph cannot be lowered", str(neutral)):
             model = self._lowered(neutral, request, changes)
@@ -148,7 +149,7 @@ class Lowering(ABC):
         )
 
     def _lowered(self, neutral: Path, request: Request, changes: list[str]) -> onnx.ModelProto:
-        graph = Graph(load_neutral(neutral))
+        graph = EditableGraph(load_neutral(neutral))
         changes += limit_proposals(graph, request.proposals or self.proposals)
         across = self.across_levels if request.across_levels is None else request.across_levels
         changes += merge_levels(graph, across)
@@ -161,10 +162,13 @@ class Lowering(ABC):
 
 
 def refuse_precision(lowering: Lowering, request: Request, remedy: str) -> None:
-    """Refuses a choice of precision, for lowerings that have none.
+    """Checks that no precision is requested, for lowerings without that choice.
+
+    Args:
+        remedy: What to do instead.
 
     Raises:
-        CascadeportError: There is one.
+        CascadeportError: A precision is requested.
     """
     if request.precision is not None:
         raise CascadeportError(
@@ -177,12 +181,12 @@ def refuse_precision(lowering: Lowering, request: Request, remedy: str) -> None:
 def _check(request: Request) -> None:
     if request.dtype not in ("float32", "uint8"):
         raise CascadeportError(
-            f"There is no input type {request.dtype!r}.", next="Known: float32, uint8."
+            f"Unknown input type {request.dtype!r}.", next="Known: float32, uint8."
         )
     if request.dtype == "uint8" and (request.mean is None or request.std is None):
-        raise CascadeportError("A uint8 input needs the mean and std to normalise with.")
+        raise CascadeportError("A uint8 input needs the mean and std for its normalisation.")
     if request.proposals is not None and request.proposals < 1:
         raise CascadeportError(
-            f"{request.proposals} proposals were asked for; one is the least.",
+            f"{request.proposals} proposals were requested; the minimum is 1.",
             where=f"--proposals {request.proposals}",
         )

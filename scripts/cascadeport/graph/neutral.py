@@ -1,4 +1,4 @@
-"""The neutral graph: standard ONNX of opset 11 and four operators where runtimes differ.
+"""The neutral graph: standard ONNX of opset 11, and four operators where runtimes differ.
 
 The four operators are registered as real ONNX operators of the domain `cascadeport`, so ONNX's
 own checker validates a neutral graph and ONNX's own shape inference runs through it.
@@ -6,13 +6,14 @@ own checker validates a neutral graph and ONNX's own shape inference runs throug
     DeformConv     x (1,C,H,W), weight (O,C/groups,kh,kw), offset (1,2*deform_groups*kh*kw,Ho,Wo)
                    ordered y0,x0,y1,x1,..., optional bias (O) -> y (1,O,Ho,Wo)
     RoiExtractor   P features (1,C,Hp,Wp), rois (N,5: picture,x0,y0,x1,y1) -> (N,C,h,w)
-    ProposalNMS    boxes (N,4), scores (N), level ids (N) -> proposals (n,5) by falling score
-    MultiClassNMS  boxes (N,4) or (N,4*C), scores (N,C) -> dets (n,5) by falling score, labels (n)
+    ProposalNMS    boxes (N,4), scores (N), level ids (N) -> proposals (n,5) by descending score
+    MultiClassNMS  boxes (N,4) or (N,4*C), scores (N,C) -> dets (n,5) by descending score, labels
+                   (n)
 
-Boxes are x0,y0,x1,y1 in pixels of the network's picture. NMS removes a box whose overlap
+Boxes are x0,y0,x1,y1 in pixels of the network's input. NMS removes a box whose overlap
 (intersection over union) with a better one of its group is *greater* than the threshold;
 a score must be *greater* than the score threshold. RoiExtractor pools a RoI of area A from
-level floor(log2(sqrt(A) / finest_scale + 1e-6)), clipped to the levels there are.
+level floor(log2(sqrt(A) / finest_scale + 1e-6)), clipped to the existing levels.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import onnx
 from onnx import defs
 
 from cascadeport.base.errors import CascadeportError
-from cascadeport.graph.editing import Graph, load
+from cascadeport.graph.editing import EditableGraph, load
 from cascadeport.graph.malformed import explained
 from cascadeport.graph.schemas import optional, register, required, set_output, shape_of
 
@@ -38,8 +39,8 @@ def load_neutral(path: Path) -> onnx.ModelProto:
     """Reads and checks a neutral graph.
 
     Raises:
-        CascadeportError: The file is no ONNX, imports other opsets, has an operator that no
-            lowering knows (named, with its node), or breaks ONNX's own rules.
+        CascadeportError: The file is not ONNX, imports other opsets, has an operator that no
+            lowering supports, or is not valid ONNX.
     """
     model = load(path)
     with explained("The neutral graph is malformed", str(path)):
@@ -65,22 +66,22 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
         if node.domain != DOMAIN and not defs.has(node.op_type, max_inclusive_version=OPSET):
             raise unknown_operator(node, path)
     try:
-        onnx.checker.check_model(Graph(model).skeleton())
+        onnx.checker.check_model(EditableGraph(model).skeleton())
     except onnx.checker.ValidationError as error:
         raise CascadeportError(
-            f"The neutral graph breaks ONNX's rules: {str(error).splitlines()[0]}",
+            f"The neutral graph is not valid ONNX: {str(error).splitlines()[0]}",
             where=str(path),
             next="Export the model again.",
         ) from error
 
 
 def unknown_operator(node: onnx.NodeProto, path: Path) -> CascadeportError:
-    """The error for an operator that no lowering knows."""
+    """The error for an operator that no lowering supports."""
     domain = f"{node.domain}::" if node.domain else ""
     return CascadeportError(
-        f"The graph asks for {domain}{node.op_type}, an operator that no lowering knows.",
+        f"The graph uses {domain}{node.op_type}, an operator that no lowering supports.",
         where=f"{path}, node {node.name or node.output[0]}",
-        next="Change the model's config; deformable convolution v1, RoIAlign and NMS are known.",
+        next="Supported are deformable convolution v1, RoIAlign and NMS; change the config.",
     )
 
 

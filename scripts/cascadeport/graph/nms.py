@@ -1,13 +1,13 @@
 """Non-maximum suppression in standard operators, as mmcv computes it.
 
 mmcv keeps the groups (pyramid levels, classes) apart by moving each of them beyond the largest
-coordinate of the others and runs one plain NMS (mmcv/ops/nms.py, batched_nms). The same is done
-here, with the same rounding of the moved coordinates, because that rounding decides pairs of
-boxes whose overlap is near the threshold. One NMS over all groups also stops after the wanted
-number of boxes, where a NMS per class would first find all of every class.
+coordinate of the others and runs one plain NMS (mmcv/ops/nms.py, batched_nms). This does the
+same, with the same rounding of the moved coordinates, because that rounding decides pairs of
+boxes whose overlap is near the threshold. One NMS over all groups also stops after the requested
+number of boxes, where an NMS per class would first find all boxes of every class.
 
-The largest coordinate is taken over boxes that count, others as 0, so that there is a largest
-one also when nothing is found: a maximum of nothing is an error in onnxruntime 1.9.
+The largest coordinate is taken over boxes above the score threshold, others as 0, so that there
+is a largest one even when nothing is found: onnxruntime 1.9 has no maximum of an empty tensor.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _nms(
     scores: str,
     score_threshold: float | None = None,
 ) -> str:
-    """Indices of the candidates that stay, by falling score.
+    """Indices of the candidates that remain, by descending score.
 
     `boxes` (..., 4) and `groups` broadcast to the candidates in the order of `scores`;
     `counting` are the boxes whose largest coordinate keeps the groups apart.
@@ -81,5 +81,5 @@ def _nms(
     ]
     if score_threshold is not None:
         inputs.append(build.const([score_threshold]))
-    # NonMaxSuppression returns (batch, class, candidate) by falling score.
+    # NonMaxSuppression returns (batch, class, candidate) by descending score.
     return build.reshape(build.slice(build.op("NonMaxSuppression", inputs), 1, 2, 3), -1)

@@ -1,4 +1,4 @@
-"""What every lowering does first: fold what is constant, drop what is unused."""
+"""The passes that every lowering runs first: fold constants, drop unused nodes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import onnx
 import onnxruntime  # type: ignore[import-untyped]
 from onnx import helper
 
-from cascadeport.graph.editing import Builder, Graph, attribute
+from cascadeport.graph.editing import Builder, EditableGraph, attribute
 from cascadeport.graph.malformed import explained
 from cascadeport.graph.neutral import DOMAIN
 
@@ -25,7 +25,7 @@ _SELECTIONS = ("NonZero", "Compress", "Unique", "NonMaxSuppression")
 CONVOLUTIONS = {("", "Conv"): 2, (DOMAIN, "DeformConv"): 3, ("cann", "DeformableConv2D"): 3}
 
 
-def shapes(graph: Graph) -> dict[str, list[int | None]]:
+def shapes(graph: EditableGraph) -> dict[str, list[int | None]]:
     """The inferred shape of each value; a side that depends on the picture is None.
 
     Shape inference needs no weights, so it works on the skeleton.
@@ -41,8 +41,8 @@ def shapes(graph: Graph) -> dict[str, list[int | None]]:
     return found
 
 
-def fold_constants(graph: Graph) -> None:
-    """Computes, once, every node that does not depend on the picture."""
+def fold_constants(graph: EditableGraph) -> None:
+    """Replaces every node that does not depend on the picture by its result."""
     while True:
         _fold_shapes(graph)
         results = _run(graph, _within_limits(graph, _constant(graph)))
@@ -54,9 +54,9 @@ def fold_constants(graph: Graph) -> None:
         graph.drop_unused()
 
 
-def _constant(graph: Graph) -> list[onnx.NodeProto]:
+def _constant(graph: EditableGraph) -> list[onnx.NodeProto]:
     """The nodes that read nothing but constants and each other."""
-    known = graph.constants.names()
+    known = set(graph.constants.names())
     constant: list[onnx.NodeProto] = []
     for node in graph.nodes:
         inputs = [name for name in node.input if name]
@@ -66,7 +66,7 @@ def _constant(graph: Graph) -> list[onnx.NodeProto]:
     return constant
 
 
-def _within_limits(graph: Graph, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+def _within_limits(graph: EditableGraph, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
     """Of constant nodes those whose results are small enough to be computed here.
 
     A node of a few bytes may ask for a result of terabytes. Sizes are those of shape inference; a
@@ -106,7 +106,7 @@ def _within_limits(graph: Graph, nodes: list[onnx.NodeProto]) -> list[onnx.NodeP
     return kept
 
 
-def fold_batch_norms(graph: Graph) -> None:
+def fold_batch_norms(graph: EditableGraph) -> None:
     """Puts batch norms into the weights and biases of the convolutions before them."""
     producers, consumers = graph.producers(), graph.consumers()
     for norm in [node for node in graph.nodes if node.op_type == "BatchNormalization"]:
@@ -134,7 +134,7 @@ def fold_batch_norms(graph: Graph) -> None:
     graph.drop_unused()
 
 
-def _fold_shapes(graph: Graph) -> None:
+def _fold_shapes(graph: EditableGraph) -> None:
     """Replaces `Shape` of values whose shape is known."""
     if not any(node.op_type == "Shape" for node in graph.nodes):
         return
@@ -149,8 +149,8 @@ def _fold_shapes(graph: Graph) -> None:
     graph.nodes = kept
 
 
-def _run(graph: Graph, nodes: list[onnx.NodeProto]) -> dict[str, np.ndarray]:
-    """The results of nodes that read only constants and each other, less the large ones."""
+def _run(graph: EditableGraph, nodes: list[onnx.NodeProto]) -> dict[str, np.ndarray]:
+    """The results of nodes that read only constants and each other, without the large ones."""
     if not nodes:
         return {}
     made = [name for node in nodes for name in node.output if name]
@@ -166,7 +166,7 @@ def _run(graph: Graph, nodes: list[onnx.NodeProto]) -> dict[str, np.ndarray]:
     return {name: array for name, array in results.items() if array.size <= MAX_FOLDED}
 
 
-def _part(graph: Graph, nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
+def _part(graph: EditableGraph, nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
     """A model of some nodes that read only constants and each other; it has no outputs."""
     made = {name for node in nodes for name in node.output if name}
     inputs = {name for node in nodes for name in node.input if name} - made

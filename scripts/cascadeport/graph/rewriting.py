@@ -1,4 +1,4 @@
-"""Replaces neutral operators by what a runtime has: one rule per operator."""
+"""Replaces neutral operators with those of a runtime: one rule per operator."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Optional
 import onnx
 
 from cascadeport.base.errors import CascadeportError
-from cascadeport.graph.editing import Builder, Graph
+from cascadeport.graph.editing import Builder, EditableGraph
 from cascadeport.graph.malformed import explained
 from cascadeport.graph.neutral import DOMAIN
 from cascadeport.graph.passes import shapes
 
-#: Known sides of a value's shape; None for a side that depends on the picture.
+#: Shapes of values; None for a dimension that depends on the picture.
 Shapes = Mapping[str, list[Optional[int]]]  # noqa: UP045  (Python 3.9)
 #: Adds the nodes that compute the outputs of a neutral node, under the same names.
 Rule = Callable[[Builder, onnx.NodeProto, Shapes], None]
 
 
-def rewrite(graph: Graph, rules: Mapping[str, Rule], *, domain: str = DOMAIN) -> None:
-    """Replaces every node of `domain` that has a rule; the others stay."""
+def rewrite(graph: EditableGraph, rules: Mapping[str, Rule], *, domain: str = DOMAIN) -> None:
+    """Replaces every node of `domain` that has a rule."""
     known = shapes(graph)
     nodes: list[onnx.NodeProto] = []
     for node in graph.nodes:
@@ -36,11 +36,11 @@ def rewrite(graph: Graph, rules: Mapping[str, Rule], *, domain: str = DOMAIN) ->
 
 
 def static(known: Shapes, name: str, node: onnx.NodeProto) -> list[int]:
-    """The shape of a value all of whose sides must be known."""
+    """The shape of a value, all dimensions of which must be known."""
     shape = known.get(name)
     if shape is None or None in shape:
         raise CascadeportError(
-            f"The shape of {name} is not known before the network runs: {shape}.",
+            f"The shape of {name} depends on the picture: {shape}.",
             where=f"node {node.name}",
             next="Export the model with a fixed height and width.",
         )

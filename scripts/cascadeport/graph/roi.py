@@ -1,4 +1,4 @@
-"""RoI features from the fitting pyramid level, by RoiAlign of each level."""
+"""RoI features from the matching pyramid level, by one RoiAlign per level."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Level:
     """One level of the pyramid, and how RoIs are cropped from it.
 
     Attributes:
-        scale: Its cells per pixel of the network's picture.
+        scale: Cells per pixel of the network's input.
         size: Height and width of a crop.
-        mode: RoiAlign's, from opset 16 on; empty before.
-        shift: By how many cells RoIs are moved up and left first.
+        mode: RoiAlign's coordinate transformation mode from opset 16 on; empty before.
+        shift: Number of cells by which RoIs are first moved up and left.
         keep_thin: Whether thin RoIs stay thin although RoiAlign would widen them.
     """
 
@@ -42,9 +42,10 @@ Part = tuple[str, str]
 def roi_extractor(opset: int) -> Rule:
     """The rule for RoiExtractor in `opset`.
 
-    RoiAlign says where pixels lie only from opset 16 on. That of opset 10 means `aligned=False`:
-    no shift by half a pixel, which moving the boxes undoes, and no RoI thinner than one cell of
-    its level: it would widen the thin RoIs that clipping leaves at the edges.
+    RoiAlign has a choice of coordinates only from opset 16 on. Before, it computes
+    `aligned=False`: it does not shift by half a pixel, for which the boxes are moved instead, and
+    it widens every RoI to at least one cell of its level, which would change the thin RoIs that
+    clipping leaves at the edges.
     """
 
     def rule(build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
@@ -53,7 +54,7 @@ def roi_extractor(opset: int) -> Rule:
         undo = aligned and opset < 16
         if undo and ratio:
             raise CascadeportError(
-                "RoIAlign with a fixed sampling ratio cannot be said in operators of opset 11.",
+                "RoIAlign with a fixed sampling ratio cannot be expressed in opset 11.",
                 where=f"node {node.name}, sampling_ratio = {ratio}",
                 next="Set sampling_ratio=0 in the config, or use the lowering `onnxruntime`.",
             )
@@ -83,8 +84,8 @@ def levels(build: Builder, boxes: str, count: int, finest_scale: int) -> list[st
     """The indices of the boxes (N,4) that belong to each level.
 
     mmdet takes floor(log2(sqrt(area) / finest_scale + 1e-6)), clipped to the levels
-    (mmdet/models/roi_heads/roi_extractors/single_level_roi_extractor.py). A comparison with the
-    powers of two says the same without a logarithm that rounds differently on every machine.
+    (mmdet/models/roi_heads/roi_extractors/single_level_roi_extractor.py). Comparing with powers of
+    two gives the same without a logarithm, which rounds differently on every machine.
     """
     scale = build.op("Div", [root_of_area(build, boxes), build.const(float(finest_scale))])
     scale = build.op("Add", [scale, build.const(1e-6)])
@@ -114,10 +115,9 @@ def crop(build: Builder, pyramid: list[Level], rois: str, chosen: list[str], out
     parts: list[Part] = []
     for level, index in zip(pyramid, chosen, strict=True):
         parts += (_crops_of_thin if level.keep_thin else _crops)(build, level, rois, index)
-    # From the order of levels back to that of the RoIs: where a permutation puts 0, 1, 2... is
-    # what sorting it says.
+    # From the order of the levels back to that of the RoIs: sorting a permutation inverts it.
     order = build.op("Concat", [index for index, _ in parts], axis=0)
-    names = [build.graph.fresh(f"{build.prefix}/{stem}") for stem in ("sorted", "places")]
+    names = [build.graph.fresh(f"{build.prefix}/{stem}") for stem in ("sorted", "positions")]
     build.op("TopK", [order, build.op("Shape", [order])], outputs=names, axis=0, largest=0)
     merged = build.op("Concat", [crops for _, crops in parts], axis=0)
     build.op("Gather", [merged, names[1]], outputs=[output], axis=0)
@@ -131,7 +131,7 @@ def _crops(build: Builder, level: Level, rois: str, index: str) -> list[Part]:
 def _crops_of_thin(build: Builder, level: Level, rois: str, index: str) -> list[Part]:
     """The crops of one level by a RoiAlign that widens thin RoIs to one cell.
 
-    RoIs are taken apart by which of their sides are thin, and thin sides are cut into bins.
+    RoIs are grouped by which of their sides are thin, and thin sides are cut into bins.
     """
     rois = build.op("Gather", [rois, index], axis=0)
     sides = _sides(build, build.slice(rois, 1, 1, 5))
@@ -140,17 +140,18 @@ def _crops_of_thin(build: Builder, level: Level, rois: str, index: str) -> list[
     parts = []
     for cut in itertools.product((False, True), repeat=2):
         masks = [(thin if cut[axis] else wide)[axis] for axis in (0, 1)]
-        place = _where(build, build.op("And", masks))
-        own = build.op("Gather", [rois, place], axis=0)
-        parts.append((build.op("Gather", [index, place], axis=0), _cut(build, level, own, cut)))
+        matching = _where(build, build.op("And", masks))
+        own = build.op("Gather", [rois, matching], axis=0)
+        parts.append((build.op("Gather", [index, matching], axis=0), _cut(build, level, own, cut)))
     return parts
 
 
 def _cut(build: Builder, level: Level, rois: str, cut: tuple[bool, ...]) -> str:
     """Crops of RoIs whose width (cut[0]) or height (cut[1]) is below one cell of the level.
 
-    A bin of a thin side holds one sample, in its middle. A RoI without extent that starts half a
-    cell before it is widened by RoiAlign to one cell around it, and has one sample there.
+    A bin of a thin side holds one sample, in its middle. A RoI of zero
+    extent that starts half a cell earlier is widened by RoiAlign to one cell around that point
+    and has its one sample there.
     """
     height, width = level.size
     columns, rows = width if cut[0] else 1, height if cut[1] else 1
@@ -163,7 +164,7 @@ def _cut(build: Builder, level: Level, rois: str, cut: tuple[bool, ...]) -> str:
     extents = _sides(build, boxes)
     starts, ends = [], []
     for axis, bins in enumerate((columns, rows)):
-        start, end = (build.slice(boxes, 1, each, each + 1) for each in (axis, axis + 2))
+        start, end = (build.slice(boxes, 1, side, side + 1) for side in (axis, axis + 2))
         if cut[axis]:
             middles = build.const((np.arange(bins) + 0.5).reshape(1, bins) / bins)
             start = build.op("Add", [start, build.op("Mul", [extents[axis], middles])])
@@ -171,17 +172,17 @@ def _cut(build: Builder, level: Level, rois: str, cut: tuple[bool, ...]) -> str:
         shape = (1, bins, 1) if axis == 0 else (bins, 1, 1)
         starts.append(build.reshape(start, -1, *shape))
         ends.append(build.reshape(end, -1, *shape))
-    every = build.const(np.zeros((1, rows, columns, 1)))
-    table = [build.op("Add", [each, every]) for each in (*starts, *ends)]
+    zeros = build.const(np.zeros((1, rows, columns, 1)))  # broadcasts to one entry per bin
+    table = [build.op("Add", [side, zeros]) for side in (*starts, *ends)]
     boxes = build.reshape(build.op("Concat", table, axis=3), -1, 4)
-    picture = build.op("Add", [build.reshape(picture, -1, 1, 1, 1), every])
+    picture = build.op("Add", [build.reshape(picture, -1, 1, 1, 1), zeros])
     bins_size = (height // rows, width // columns)
     crops = _align(build, level, boxes, build.reshape(picture, -1, 1), bins_size)
 
     crops = build.reshape(crops, -1, rows, columns, level.channels, *bins_size)
     crops = build.op("Transpose", [crops], perm=[0, 3, 1, 4, 2, 5])
     crops = build.reshape(crops, -1, level.channels, height, width)
-    # A RoI without any extent has no sample at all in mmcv: its crop is zero.
+    # A RoI of zero extent has no sample in mmcv: its crop is zero.
     area = build.op("Greater", [build.op("Mul", extents), build.const(0.0)])
     area = build.reshape(build.op("Cast", [area], to=onnx.TensorProto.FLOAT), -1, 1, 1, 1)
     return build.op("Mul", [crops, area])
@@ -209,5 +210,5 @@ def _sides(build: Builder, boxes: str) -> list[str]:
 
 
 def _where(build: Builder, mask: str) -> str:
-    """The indices at which a mask (N,1) holds."""
+    """The indices at which a mask (N,1) is true."""
     return build.reshape(build.op("NonZero", [build.reshape(mask, -1)]), -1)

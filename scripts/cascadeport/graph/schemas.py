@@ -7,7 +7,7 @@ from typing import Any, Union
 
 from onnx import defs, helper
 
-# Spelt for Python 3.9, on which this package runs inside the Ascend images.
+# Spelled for Python 3.9, on which this package runs inside the Ascend images.
 Shape = list[Union[int, str, None]]  # noqa: UP007
 #: Sets the outputs' types and shapes from those of the inputs.
 Infer = Callable[[Any], None]
@@ -28,7 +28,7 @@ def register(
         name: The operator.
         domain: Its domain.
         infer: Its shape inference.
-        inputs: Name, type as in `tensor(float)`, and `Optional` or `Variadic` where it is that.
+        inputs: Name, type such as `tensor(float)`, and `Optional` or `Variadic` if it is.
         outputs: Name and type.
         attributes: See `required` and `optional`.
     """
@@ -39,8 +39,8 @@ def register(
         domain,
         1,
         doc="Registered for checks and shape inference.",
-        inputs=[_parameter(*each) for each in inputs],
-        outputs=[_parameter(*each) for each in outputs],
+        inputs=[_parameter(*entry) for entry in inputs],
+        outputs=[_parameter(*entry) for entry in outputs],
         attributes=list(attributes),
     )
     schema.set_type_and_shape_inference_function(infer)
@@ -48,12 +48,12 @@ def register(
 
 
 def required(**kinds: str) -> list[defs.OpSchema.Attribute]:
-    """Attributes that must be there, by name and kind (`INT`, `FLOATS`, ...)."""
+    """Required attributes, by name and kind (`INT`, `FLOATS`, ...)."""
     return [_attribute(name, kind, True) for name, kind in kinds.items()]
 
 
 def optional(**kinds: str) -> list[defs.OpSchema.Attribute]:
-    """Attributes that may be there."""
+    """Optional attributes, likewise."""
     return [_attribute(name, kind, False) for name, kind in kinds.items()]
 
 
@@ -63,8 +63,8 @@ def shape_of(context: Any, index: int) -> Shape | None:
     if kind is None or not kind.tensor_type.HasField("shape"):
         return None
     return [
-        each.dim_value if each.HasField("dim_value") else (each.dim_param or None)
-        for each in kind.tensor_type.shape.dim
+        side.dim_value if side.HasField("dim_value") else (side.dim_param or None)
+        for side in kind.tensor_type.shape.dim
     ]
 
 

@@ -1,4 +1,4 @@
-"""Normalisation inside the network: input uint8 (1,H,W,3) instead of float32 (1,3,H,W)."""
+"""Normalisation inside the network: uint8 input (1,H,W,3) instead of float32 (1,3,H,W)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from cascadeport.graph.editing import Builder, Graph
+from cascadeport.graph.editing import Builder, EditableGraph
 
 
-def normalise_inside(graph: Graph, mean: Sequence[float], std: Sequence[float]) -> None:
-    """Makes the input bytes, and (x - mean) / std in the network's channel order its first nodes.
+def normalise_inside(graph: EditableGraph, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Changes the input to uint8 and prepends (x - mean) / std, in the network's channel order.
 
     The arithmetic is mmcv's (subtract, then multiply by the reciprocal, in float32). Padding
-    bytes are the rounded mean, so padding is nearly, not exactly, 0 after it.
+    bytes are the rounded mean, so the normalised padding is nearly, not exactly, 0.
     """
     value = graph.model.graph.input[0]
     _, channels, height, width = [side.dim_value for side in value.type.tensor_type.shape.dim]

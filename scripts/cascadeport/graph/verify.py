@@ -1,9 +1,9 @@
-"""Does a lowered graph detect what PyTorch detects? On other pictures than the traced one.
+"""Compares the detections of a lowered graph with PyTorch's, also on pictures it was not traced on.
 
-The exporter leaves what mmdet's unchanged inference found in each picture. Here the lowered
-graph looks at the same pictures, and every detection is compared: label by label in order, box
-by box, score by score. Two detections may change places when PyTorch itself scores them nearly
-the same (`ORDER_TOLERANCE`): their order is rounding, not meaning. It is counted all the same.
+The exporter stores what mmdet's unchanged inference detects in each picture. The lowered graph
+runs on the same pictures, and every detection is compared: label by label in order, box by box,
+score by score. Two detections may be swapped if PyTorch's own scores for them are nearly equal
+(`ORDER_TOLERANCE`): then their order is rounding. Swaps are counted.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascadeport.base.errors import CascadeportError
+from cascadeport.base.files import write_json
 
-#: Largest difference of a coordinate, in pixels of the network's picture.
+#: Largest allowed difference of a coordinate, in pixels of the network's input.
 BOX_TOLERANCE = 1e-2
-#: Largest difference of a score.
+#: Largest allowed difference of a score.
 SCORE_TOLERANCE = 1e-4
-#: Detections whose scores in PyTorch are no further apart may change places.
+#: Detections whose scores in PyTorch differ by no more than this may be swapped.
 ORDER_TOLERANCE = 1e-4
-#: Pictures other than the traced one that a verification needs, one of them without detections.
+#: Pictures that a verification needs besides the traced one, one of them without detections.
 MIN_PICTURES = 3
 
 Detections = tuple[NDArray[Any], NDArray[Any]]
@@ -37,7 +38,7 @@ class Session:
 
     Args:
         runtime: Name and version of what runs it.
-        run: Takes inputs of the network, returns boxes (n,5) float32 and labels (n) of each.
+        run: Takes inputs of the network, returns boxes (n,5) float32 and labels (n) for each.
     """
 
     runtime: str
@@ -45,7 +46,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PictureComparison:
     """One picture: the lowered graph against PyTorch.
 
     Attributes:
@@ -53,11 +54,11 @@ class Comparison:
         traced: Whether the graph was traced on it (then it proves little).
         expected: Number of PyTorch's detections.
         found: Number of the lowered graph's detections.
-        in_order: How many have PyTorch's label at PyTorch's place.
-        swapped: How many changed places with one of nearly the same score.
-        box_error: Largest difference of a coordinate in pixels, or None if detections differ.
+        in_order: How many have PyTorch's label at PyTorch's index.
+        swapped: How many are swapped with one of nearly the same score.
+        box_error: Largest difference of a coordinate in pixels; None if labels differ.
         score_error: Largest difference of a score, likewise.
-        passed: Whether all of it is within the thresholds.
+        passed: Whether the differences are within the thresholds.
     """
 
     name: str
@@ -77,10 +78,10 @@ class Verification:
 
     Attributes:
         model: The lowered file's name.
-        passed: Whether every picture passed, and there were enough of them.
+        passed: Whether there were enough pictures and every one passed.
         problems: What was wrong, in sentences.
         thresholds: What was required.
-        pictures: Each comparison.
+        pictures: One comparison per picture.
         runtime: Name and version of what ran the graph.
     """
 
@@ -88,16 +89,16 @@ class Verification:
     passed: bool
     problems: list[str]
     thresholds: dict[str, float]
-    pictures: list[Comparison]
+    pictures: list[PictureComparison]
     runtime: str
 
     @property
     def summary(self) -> str:
-        """What was compared, and how large the differences are, in a line."""
-        others = [each for each in self.pictures if not each.traced]
-        empty = sum(each.expected == 0 for each in others)
-        box = max((each.box_error or 0.0 for each in self.pictures), default=0.0)
-        score = max((each.score_error or 0.0 for each in self.pictures), default=0.0)
+        """What was compared and the largest differences, in one line."""
+        others = [picture for picture in self.pictures if not picture.traced]
+        empty = sum(picture.expected == 0 for picture in others)
+        box = max((picture.box_error or 0.0 for picture in self.pictures), default=0.0)
+        score = max((picture.score_error or 0.0 for picture in self.pictures), default=0.0)
         return (
             f"{len(others)} pictures besides the traced one, {empty} of them without detections: "
             f"boxes within {box:.1g} px of PyTorch's, scores within {score:.1g}"
@@ -105,13 +106,13 @@ class Verification:
 
     def write(self, path: Path) -> None:
         """Writes the report as JSON."""
-        path.write_text(json.dumps({"format": 1, **asdict(self)}, indent=2) + "\n")
+        write_json(path, {"format": 1, **asdict(self)}, indent=2)
 
     def require_passed(self) -> None:
         """Raises CascadeportError, with every problem, unless the verification passed."""
         if not self.passed:
             raise CascadeportError(
-                "The lowered graph does not detect what PyTorch detects.",
+                "The detections of the lowered graph differ from PyTorch's.",
                 where=self.model,
                 details=self.problems,
                 next="Do not use this graph. Export again; if it persists, run with --keep-failed "
@@ -124,7 +125,7 @@ def verify(session: Session, model: str, export: Path) -> Verification:
 
     Args:
         session: The graph.
-        model: Its file's name, for the report.
+        model: The name of its file, for the report.
         export: The exporter's folder, with `export.json` and `reference/`.
     """
     pictures = json.loads((export / "export.json").read_text(encoding="utf-8"))["pictures"]
@@ -137,15 +138,16 @@ def verify(session: Session, model: str, export: Path) -> Verification:
         compare(picture["name"], picture["traced"], wanted, found)
         for picture, wanted, found in zip(pictures, expected, session.run(inputs), strict=True)
     ]
-    problems = [_problem(each) for each in comparisons if not each.passed]
-    others = [each for each in comparisons if not each.traced]
+    problems = [_problem(comparison) for comparison in comparisons if not comparison.passed]
+    others = [comparison for comparison in comparisons if not comparison.traced]
     if len(others) < MIN_PICTURES:
         problems.append(
-            f"{len(others)} pictures besides the traced one are too few: {MIN_PICTURES} are needed"
+            f"{len(others)} pictures besides the traced one are too few: at least {MIN_PICTURES} "
+            "are needed"
         )
-    if not any(each.expected == 0 for each in others):
-        problems.append("no picture is without detections: that case has not been tried")
-    if not any(each.expected > 0 for each in others):
+    if not any(other.expected == 0 for other in others):
+        problems.append("no picture is without detections: that case is untested")
+    if not any(other.expected > 0 for other in others):
         problems.append("no picture but the traced one has detections: nothing was compared")
     thresholds = {
         "box_pixels": BOX_TOLERANCE,
@@ -155,14 +157,14 @@ def verify(session: Session, model: str, export: Path) -> Verification:
     return Verification(model, not problems, problems, thresholds, comparisons, session.runtime)
 
 
-def compare(name: str, traced: bool, expected: Detections, found: Detections) -> Comparison:
+def compare(name: str, traced: bool, expected: Detections, found: Detections) -> PictureComparison:
     """Compares detections (boxes (n,5), labels (n)); rows of score 0 are padding."""
     (boxes, labels), (other_boxes, other_labels) = _real(*expected), _real(*found)
     common = min(len(labels), len(other_labels))
     in_order = int(np.sum(labels[:common] == other_labels[:common]))
     order = _match((boxes, labels), (other_boxes, other_labels))
     if order is None:
-        return Comparison(
+        return PictureComparison(
             name, traced, len(labels), len(other_labels), in_order, 0, None, None, False
         )
     difference = np.abs(other_boxes - boxes[order])
@@ -170,7 +172,7 @@ def compare(name: str, traced: bool, expected: Detections, found: Detections) ->
     score_error = float(difference[:, 4].max(initial=0))
     swapped = int(np.sum(order != np.arange(len(order))))
     passed = box_error <= BOX_TOLERANCE and score_error <= SCORE_TOLERANCE
-    return Comparison(
+    return PictureComparison(
         name,
         traced,
         len(labels),
@@ -189,10 +191,10 @@ def _real(boxes: NDArray[Any], labels: NDArray[Any]) -> Detections:
 
 
 def _match(expected: Detections, found: Detections) -> NDArray[np.int64] | None:
-    """For each found detection, the expected one it is; None when they are not the same ones.
+    """The index of the expected detection for each found one; None if they do not match.
 
     In order, except that among expected detections of nearly the same score the nearest box of
-    the same label is taken.
+    the same label matches.
     """
     (boxes, labels), (other_boxes, other_labels) = expected, found
     if len(labels) != len(other_labels):
@@ -210,12 +212,18 @@ def _match(expected: Detections, found: Detections) -> NDArray[np.int64] | None:
     return order
 
 
-def _problem(each: Comparison) -> str:
-    if each.found != each.expected:
-        return f"{each.name}: {each.found} detections, PyTorch has {each.expected}"
-    if each.box_error is None or each.score_error is None:
-        return f"{each.name}: {each.in_order} of {each.expected} labels are PyTorch's, in order"
+def _problem(comparison: PictureComparison) -> str:
+    if comparison.found != comparison.expected:
+        return (
+            f"{comparison.name}: {comparison.found} detections, PyTorch has {comparison.expected}"
+        )
+    if comparison.box_error is None or comparison.score_error is None:
+        return (
+            f"{comparison.name}: {comparison.in_order} of {comparison.expected} labels equal "
+            "PyTorch's, in order"
+        )
     return (
-        f"{each.name}: boxes differ by up to {each.box_error:.2g} px and scores by up to "
-        f"{each.score_error:.2g}; allowed are {BOX_TOLERANCE:g} px and {SCORE_TOLERANCE:g}"
+        f"{comparison.name}: boxes differ by up to {comparison.box_error:.2g} px and scores by "
+        f"up to {comparison.score_error:.2g}; the limits are {BOX_TOLERANCE:g} px and "
+        f"{SCORE_TOLERANCE:g}"
     )

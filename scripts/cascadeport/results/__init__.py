@@ -1,1 +1,1 @@
-"""Results: one target's record, the comparison of several, and the report."""
+"""Results: each target's result, the comparison of several, and the report."""

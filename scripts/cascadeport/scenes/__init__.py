@@ -1,6 +1,6 @@
-"""Seeded scenes of drawn shapes in COCO layout: the demo's pictures."""
+"""Generates the demo's pictures: seeded scenes of drawn shapes in COCO layout."""
 
 from cascadeport.scenes.dataset import generate
-from cascadeport.scenes.shapes import CATEGORIES, Category
+from cascadeport.scenes.shapes import CATEGORIES, ShapeCategory
 
-__all__ = ["CATEGORIES", "Category", "generate"]
+__all__ = ["CATEGORIES", "ShapeCategory", "generate"]

@@ -11,7 +11,7 @@ from cascadeport.scenes.dataset import generate
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Draw scenes into a folder; 0 when done, 2 when it cannot be."""
+    """Draw scenes into a folder; returns 0, or 2 after an error."""
     parser = argparse.ArgumentParser(
         prog="python -m cascadeport.scenes", description="Draw scenes in COCO layout."
     )

@@ -1,8 +1,8 @@
-"""From what can be seen of a thing to a COCO annotation.
+"""COCO annotations of the visible parts of things.
 
 The format is that of cocodataset/cocoapi (PythonAPI/pycocotools/coco.py): boxes x,y,w,h in
-pixels; polygons for single objects; run lengths, column by column, beginning with background,
-for crowds.
+pixels; polygons for single objects; for crowds run lengths, column by column, starting with
+background.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def run_lengths(mask: Mask) -> list[int]:
 def polygons(mask: Mask) -> list[list[float]]:
     """Outer contours of a mask (h,w) as COCO polygons x0,y0,x1,y1,... through pixel centres.
 
-    Slivers with fewer than three corners are left out: they are part of the box, not of this.
+    Slivers with fewer than three corners are left out; only the box includes them.
     """
     found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return [(contour.reshape(-1) + 0.5).tolist() for contour in found if contour.shape[0] >= 3]
@@ -43,7 +43,7 @@ def box(mask: Mask) -> list[int]:
 
 
 def annotation(thing: Thing, annotation_id: int, image_id: int) -> dict[str, Any]:
-    """The COCO annotation of a thing: box, area and outline of what can be seen of it."""
+    """The COCO annotation of a thing: box, area and outline of its visible part."""
     segmentation: Any = polygons(thing.visible)
     if thing.crowd:
         size = [int(side) for side in thing.visible.shape]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cascadeport.base.errors import CascadeportError
+from cascadeport.base.files import write_text
 from cascadeport.scenes.annotate import annotation
 from cascadeport.scenes.files import Storage, write
 from cascadeport.scenes.scene import compose
@@ -20,12 +21,12 @@ SHORTEST, LONGEST = 200, 420
 """Sides of the pictures, in pixels."""
 
 CYCLE = 25
-"""Peculiar pictures come in a fixed cycle, so that any 25 pictures in a row hold all of them."""
+"""Special pictures recur in a fixed cycle: any 25 consecutive pictures include all kinds."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What is peculiar about one picture."""
+class SceneRecipe:
+    """What is special about one picture."""
 
     name: str
     storage: Storage
@@ -34,36 +35,36 @@ class Recipe:
 
 
 def image_id(index: int) -> int:
-    """Picture ids neither begin at 0 nor follow each other, like COCO's."""
+    """Picture ids that, like COCO's, neither start at 0 nor are consecutive."""
     return 139 + 7 * index
 
 
-def recipe(index: int) -> Recipe:
-    """What picture number `index` looks like on disk, and what it must hold."""
+def recipe(index: int) -> SceneRecipe:
+    """How picture number `index` is stored, and what it contains."""
     slot, turn = index % CYCLE, index // CYCLE
     number = image_id(index)
     plain = f"{number:012d}"
     if slot == 1:
-        return Recipe(plain, Storage(mode="L"))
+        return SceneRecipe(plain, Storage(mode="L"))
     if slot == 4:
-        return Recipe(plain, Storage(orientation=(6, 8, 3, 5, 7, 2, 4)[turn % 7]))
+        return SceneRecipe(plain, Storage(orientation=(6, 8, 3, 5, 7, 2, 4)[turn % 7]))
     if slot == 7:
-        return Recipe(plain, Storage(mode="CMYK"))
+        return SceneRecipe(plain, Storage(mode="CMYK"))
     if slot == 10:
-        return Recipe(plain, Storage(suffix=".png"))
+        return SceneRecipe(plain, Storage(suffix=".png"))
     if slot == 13:
-        return Recipe(plain, Storage(), empty=True)
+        return SceneRecipe(plain, Storage(), empty=True)
     if slot == 16:
-        return Recipe(f"a scene with spaces {number}", Storage())
+        return SceneRecipe(f"a scene with spaces {number}", Storage())
     if slot == 18:
-        return Recipe(f"Größe-日本-ñandú-{number}", Storage())
+        return SceneRecipe(f"Größe-日本-ñandú-{number}", Storage())
     if slot in (20, 23):
-        return Recipe(plain, Storage(), crowd=True)
-    return Recipe(plain, Storage(quality=(75, 85, 95)[index % 3]))
+        return SceneRecipe(plain, Storage(), crowd=True)
+    return SceneRecipe(plain, Storage(quality=(75, 85, 95)[index % 3]))
 
 
 def _sides(rng: np.random.Generator, index: int) -> tuple[int, int]:
-    """Width and height: landscape, portrait and square in turn."""
+    """Width and height, alternately landscape, portrait and square."""
     long = int(rng.integers(SHORTEST + 60, LONGEST + 1))
     short = int(rng.integers(SHORTEST, long - 30))
     return ((long, short), (short, long), (long, long))[index % 3]
@@ -74,7 +75,7 @@ def _refuse_leftovers(folder: Path) -> None:
         raise CascadeportError(
             "The folder for the scenes is not empty.",
             where=str(folder),
-            next="Give a new folder, or remove this one first.",
+            next="Name a new folder, or remove this one first.",
         )
 
 
@@ -87,14 +88,14 @@ def generate(
 ) -> None:
     """Draw `count` scenes into `folder`: `val2017/` and `annotations/instances_val2017.json`.
 
-    The same count and seed give the same bytes (with the same Pillow and OpenCV), and picture
-    number i does not depend on the count. The annotation file is written last.
+    Equal counts and seeds give equal bytes (with the same Pillow and OpenCV), and picture number i
+    does not depend on the count. The annotation file is written last.
 
     Args:
         folder: A folder that is empty or does not exist yet.
         count: Number of pictures, at least 1.
         seed: 0 or more; another seed gives other pictures.
-        progress: Told (done, total) after every picture.
+        progress: Called with (done, total) after every picture.
 
     Raises:
         CascadeportError: The folder is not empty, or count or seed is out of range.
@@ -103,7 +104,7 @@ def generate(
         raise CascadeportError(
             "Scenes need a count of at least 1 and a seed of at least 0.",
             where=f"count {count}, seed {seed}",
-            next="Give --count 1 or more and --seed 0 or more.",
+            next="Use --count 1 or more and --seed 0 or more.",
         )
     _refuse_leftovers(folder)
     pictures = folder / "val2017"
@@ -112,11 +113,11 @@ def generate(
     annotations: list[dict[str, Any]] = []
     for index in range(count):
         rng = np.random.default_rng([seed, index])
-        wanted = recipe(index)
+        special = recipe(index)
         width, height = _sides(rng, index)
-        scene = compose(rng, width, height, empty=wanted.empty, crowd=wanted.crowd)
-        name = wanted.name + wanted.storage.suffix
-        write(scene.picture, pictures / name, wanted.storage)
+        scene = compose(rng, width, height, empty=special.empty, crowd=special.crowd)
+        name = special.name + special.storage.suffix
+        write(scene.picture, pictures / name, special.storage)
         number = image_id(index)
         images.append(
             {"id": number, "file_name": name, "width": width, "height": height, "license": 1}
@@ -126,9 +127,7 @@ def generate(
         if progress:
             progress(index + 1, count)
     text = json.dumps(_document(images, annotations, seed), separators=(",", ":"))
-    target = folder / "annotations" / "instances_val2017.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "annotations" / "instances_val2017.json", text + "\n")
 
 
 def _document(

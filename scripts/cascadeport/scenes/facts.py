@@ -1,4 +1,4 @@
-"""What a folder of scenes holds, counted: python -m cascadeport.scenes.facts FOLDER"""
+"""Counts what a folder of scenes contains: python -m cascadeport.scenes.facts FOLDER"""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any
 import numpy as np
 
 SMALL, MEDIUM = 32**2, 96**2
-"""Where COCO's size classes end, in pixels of area."""
+"""The limits of COCO's size classes, in square pixels."""
 
 
 def _overlap(a: list[float], b: list[float]) -> float:
-    """Pixels that two boxes x,y,w,h share."""
+    """The number of pixels that two boxes x,y,w,h share."""
     across = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     down = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     return max(0.0, across) * max(0.0, down)
 
 
 def count(document: dict[str, Any]) -> dict[str, str]:
-    """The facts of an annotation file's content, in the order in which they are shown."""
+    """Counts of an annotation file's content, in display order."""
     images = {image["id"]: image for image in document["images"]}
     names = {category["id"]: category["name"] for category in document["categories"]}
     single = [a for a in document["annotations"] if not a["iscrowd"]]
     crowds = [a for a in document["annotations"] if a["iscrowd"]]
     together: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for each in document["annotations"]:
-        together[each["image_id"]].append(each)
+    for annotation in document["annotations"]:
+        together[annotation["image_id"]].append(annotation)
 
     shapes = Counter(int(np.sign(i["width"] - i["height"])) for i in images.values())
     sides = [side for i in images.values() for side in (i["width"], i["height"])]

@@ -1,4 +1,4 @@
-"""What a picture is stored as: its name, encoding and orientation."""
+"""Writes pictures in different encodings and orientations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cascadeport.scenes.paint import Picture
 
 _EXIF_ORIENTATION = 0x0112
 _UNDO = {
-    # The transposition that, followed by the reader's, gives the upright picture back.
+    # The transposition that the reader's own transposition undoes.
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -24,7 +24,7 @@ _UNDO = {
 
 @dataclass(frozen=True)
 class Storage:
-    """How a picture is written."""
+    """How a picture is stored."""
 
     suffix: str = ".jpg"
     mode: str = "RGB"
@@ -33,7 +33,7 @@ class Storage:
 
 
 def write(picture: Picture, path: Path, storage: Storage) -> None:
-    """Write an upright RGB picture (h,w,3) so that a reader that obeys EXIF sees it upright."""
+    """Write an upright RGB picture (h,w,3) so that a reader that applies EXIF sees it upright."""
     image = Image.fromarray(picture).convert(storage.mode)
     if storage.suffix == ".png":
         image.save(path, "PNG", compress_level=6)

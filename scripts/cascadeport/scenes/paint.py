@@ -1,7 +1,7 @@
 """Pixels: backgrounds, colours and the painting of one shape.
 
-Arithmetic on pixels is done in integers, and outlines are rounded to a sixteenth of a pixel, so
-that the last bit of a sine does not change a picture.
+Pixel arithmetic is in integers, and outlines are rounded to a sixteenth of a pixel, so that the
+last bit of a sine does not change a picture.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _random_colour(rng: np.random.Generator) -> npt.NDArray[np.int64]:
 def contrasting_colour(
     rng: np.random.Generator, against: npt.NDArray[np.int64], distance: int
 ) -> npt.NDArray[np.int64]:
-    """A random RGB colour whose channels differ from `against` by `distance` in sum at least."""
+    """A random RGB colour whose channels differ from `against` by at least `distance` in sum."""
     for _ in range(50):
         colour = _random_colour(rng)
         if np.abs(colour - against).sum() >= distance and _grey_distance(colour, against) >= 30:
@@ -67,9 +67,9 @@ def extent(cover: Picture) -> tuple[slice, slice]:
 
 
 def coverage(points: Points, width: int, height: int) -> Picture:
-    """How much of every pixel a polygon covers, (h,w) 0..255."""
+    """The coverage of every pixel by a polygon, (h,w) 0..255."""
     canvas = np.zeros((height, width), np.uint8)
-    # OpenCV's integer coordinates are centres of pixels, ours are their corners.
+    # OpenCV's integer coordinates are pixel centres, ours are pixel corners.
     fixed = np.round((points - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     cv2.fillPoly(canvas, [fixed], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
     return canvas
@@ -92,7 +92,7 @@ def _texture(
 
 
 def _core(cover: Picture, border: int) -> Mask:
-    """What lies `border` pixels inside a covered region; the picture's edge is no border."""
+    """A covered region without its outer `border` pixels; the picture's edge has no border."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * border + 1, 2 * border + 1))
     core = cv2.erode(cover, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=255)
     return np.asarray(core > 127)
@@ -114,7 +114,7 @@ def paint(rng: np.random.Generator, picture: Picture, cover: Picture, size: floa
         other = np.clip(local + rng.integers(-60, 61, 3), 0, 255)
         border = max(3, int(size * rng.integers(7, 14) / 100))
         ink = np.where(_core(cover, border)[part][..., None], other, main)
-    # Drawn for the whole picture: what follows does not depend on how large the shape is.
+    # Drawn for the entire picture, so that later random numbers do not depend on the shape's size.
     grain = rng.integers(-6, 7, picture.shape)[part]
     share = cover[part][..., None].astype(np.int64)
     mixed = (np.clip(ink + grain, 0, 255) * share + below * (255 - share)) // 255

@@ -1,4 +1,4 @@
-"""One scene: a picture and what can be seen in it."""
+"""One scene: a picture and the things visible in it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from cascadeport.scenes.paint import Mask, Picture, background, coverage, paint
-from cascadeport.scenes.shapes import CATEGORIES, Category, outline
+from cascadeport.scenes.shapes import CATEGORIES, ShapeCategory, outline
 
 MIN_VISIBLE = 0.5
-"""An object of which less could be seen is not placed: nothing in a picture is unlabelled."""
+"""The visible share that every object keeps: nothing visible in a picture is unlabelled."""
 
 SIZES = (
     # share of objects, smallest and largest diameter in pixels
@@ -19,23 +19,23 @@ SIZES = (
     (0.45, 64, 130),
 )
 HUGE_SHARE, HUGE_LEAST, HUGE_MOST = 0.10, 0.5, 0.95
-"""The rest are huge: their diameter is a share of the picture's short side."""
+"""The rest is huge: the diameter is a share of the picture's short side."""
 
 
 @dataclass
 class Thing:
-    """An annotation to be: what is painted, and where it can still be seen."""
+    """A painted object or crowd, and where it is still visible."""
 
-    category: Category
+    category: ShapeCategory
     crowd: bool
     painted: int
-    """Pixels it covered when it was painted."""
+    """The number of pixels it covered when it was painted."""
     visible: Mask
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture, (h,w,3) RGB, and the things in it from the back to the front."""
+    """A picture, (h,w,3) RGB, and the things in it from back to front."""
 
     picture: Picture
     things: list[Thing]
@@ -50,13 +50,13 @@ def _pick_size(rng: np.random.Generator, short_side: int) -> float:
     return float(short_side * (HUGE_LEAST + (HUGE_MOST - HUGE_LEAST) * rng.random()))
 
 
-def _pick_category(rng: np.random.Generator) -> Category:
+def _pick_category(rng: np.random.Generator) -> ShapeCategory:
     return CATEGORIES[int(rng.integers(0, len(CATEGORIES)))]
 
 
 def _cover_of(
     rng: np.random.Generator,
-    category: Category,
+    category: ShapeCategory,
     at: tuple[float, float],
     size: float,
     shape: tuple[int, int],
@@ -78,7 +78,7 @@ def _leaves_others_visible(things: list[Thing], mask: Mask) -> bool:
     )
 
 
-def _place(things: list[Thing], thing: Thing) -> None:
+def _add(things: list[Thing], thing: Thing) -> None:
     for other in things:
         other.visible &= ~thing.visible
     things.append(thing)
@@ -99,12 +99,12 @@ def _add_object(
         mask = cover > 127
         if np.count_nonzero(mask) >= 20 and _leaves_others_visible(things, mask):
             paint(rng, picture, cover, size)
-            _place(things, Thing(category, False, int(np.count_nonzero(mask)), mask))
+            _add(things, Thing(category, False, int(np.count_nonzero(mask)), mask))
             return
 
 
 def _add_crowd(rng: np.random.Generator, picture: Picture, things: list[Thing]) -> None:
-    """A dense group of one class, too many to be told apart: one annotation for all."""
+    """A dense group of one class, too many to annotate singly: one annotation for all."""
     height, width = picture.shape[:2]
     category = _pick_category(rng)
     reach_x, reach_y = width * 0.24, height * 0.2
@@ -122,7 +122,7 @@ def _add_crowd(rng: np.random.Generator, picture: Picture, things: list[Thing]) 
         cover = _cover_of(rng, category, at, size, (height, width))
         paint(rng, picture, cover, size)
         union |= cover > 127
-    _place(things, Thing(category, True, int(np.count_nonzero(union)), union))
+    _add(things, Thing(category, True, int(np.count_nonzero(union)), union))
 
 
 def compose(
@@ -130,11 +130,11 @@ def compose(
 ) -> Scene:
     """Draw one scene of `width` x `height` pixels.
 
-    Larger objects lie behind smaller ones, as far as `MIN_VISIBLE` allows them to overlap.
+    Larger objects are behind smaller ones; overlaps are limited by `MIN_VISIBLE`.
 
     Args:
-        empty: Nothing but background.
-        crowd: Put a crowd into it, besides single objects.
+        empty: Draw the background only.
+        crowd: Add a crowd to the single objects.
     """
     picture = background(rng, width, height)
     things: list[Thing] = []

@@ -1,4 +1,4 @@
-"""The eight classes of the demo: outlines of drawn shapes, and the category ids they carry."""
+"""The demo's eight classes of drawn shapes: their outlines and category ids."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy.typing as npt
 Points = npt.NDArray[np.float64]
 
 
-class Category(NamedTuple):
-    """A class of shapes: its dataset id (ids have gaps, as COCO's do), name and group."""
+class ShapeCategory(NamedTuple):
+    """A class of shapes: its category id (with gaps, like COCO's), name and group."""
 
     id: int
     name: str
@@ -20,14 +20,14 @@ class Category(NamedTuple):
 
 
 CATEGORIES = (
-    Category(1, "disc", "round"),
-    Category(3, "square", "straight"),
-    Category(4, "triangle", "straight"),
-    Category(7, "star", "pointed"),
-    Category(10, "cross", "straight"),
-    Category(15, "crescent", "round"),
-    Category(22, "heart", "round"),
-    Category(90, "arrow", "pointed"),
+    ShapeCategory(1, "disc", "round"),
+    ShapeCategory(3, "square", "straight"),
+    ShapeCategory(4, "triangle", "straight"),
+    ShapeCategory(7, "star", "pointed"),
+    ShapeCategory(10, "cross", "straight"),
+    ShapeCategory(15, "crescent", "round"),
+    ShapeCategory(22, "heart", "round"),
+    ShapeCategory(90, "arrow", "pointed"),
 )
 
 
@@ -96,11 +96,11 @@ def outline(
     """The outline of a shape as a closed polygon, (n,2) x,y in picture pixels.
 
     Args:
-        name: The class, a name of `CATEGORIES`.
-        centre: Where its middle lies, x,y in pixels.
-        size: Diameter in pixels of the circle that the shape fills roughly.
-        stretch: Width over height before turning.
-        degrees: Turn, clockwise as seen (y points down).
+        name: The class, a name in `CATEGORIES`.
+        centre: Its centre, x,y in pixels.
+        size: Diameter in pixels of the circle that the shape roughly fills.
+        stretch: Width over height before the rotation.
+        degrees: Rotation, clockwise as seen (y points down).
     """
     scale = np.array([np.sqrt(stretch), 1 / np.sqrt(stretch)]) * size / 2
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))

@@ -1,4 +1,4 @@
-"""What the error codes of atc mean, and what helps."""
+"""The error codes of atc: causes and remedies."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from cascadeport.base.errors import CascadeportError
 
 @dataclass(frozen=True)
 class Cause:
-    """What an error code of atc means: a sentence, and what helps."""
+    """The cause of an error code of atc, in a sentence, and what to do."""
 
     what: str
     remedy: str
 
 
 _NO_PARSER = Cause(
-    "atc of this CANN does not know an operator of the graph, or not in this opset.",
-    "Use CANN 5.1.RC2 or newer, and the graph that this project's lowering makes: one opset (9 to "
-    "13), no domain.",
+    "This CANN's atc does not support an operator of the graph, or not in this opset.",
+    "Use CANN 5.1.RC2 or newer, and a graph from this project's lowering: one opset (9 to 13), no "
+    "domain.",
 )
 _NODES = Cause(
-    "An output node that atc was given does not exist in the graph.",
+    "An output node in atc's arguments does not exist in the graph.",
     "The graph was changed after the lowering; lower it again (remove build/models/NAME).",
 )
-# Codes: Ascend's ge_error_codes of the 5.1 time; the texts behind them vary between releases.
+# Codes: Ascend's ge_error_codes of CANN 5.1; the texts vary between releases.
 CAUSES: Mapping[str, Cause] = {
     "E10001": Cause(
         "atc does not accept one of its options.",
-        "See which in the message. A soc of another release, or an option in the target's runner "
-        "options that this atc does not have?",
+        "The message names it. It may be a soc of another release, or an option in the target's "
+        "row of targets.toml that this atc does not have.",
     ),
     "E10002": Cause(
         "atc does not accept the input's shape.",
@@ -40,21 +40,21 @@ CAUSES: Mapping[str, Cause] = {
     "E10007": Cause(
         "An option that atc needs is missing.", "This is a bug in Cascadeport: report it."
     ),
-    "E10011": Cause("atc cannot read a file that it was given.", "See which in the message."),
-    "E10014": Cause("atc does not accept one of its options.", "See which in the message."),
+    "E10011": Cause("atc cannot read one of its input files.", "The message names it."),
+    "E10014": Cause("atc does not accept one of its options.", "The message names it."),
     "E10016": _NODES,
     "E11017": _NODES,
     "E10034": Cause(
-        "AIPP and another option want the same input.",
-        "Take input_fp16_nodes out of the target's runner options.",
+        "AIPP and another option apply to the same input.",
+        "Remove input_fp16_nodes from atc's options.",
     ),
     "E10041": Cause(
         "atc cannot load the graph.",
-        "The file is cut off or no ONNX: lower it again (remove build/models/NAME).",
+        "The file is truncated or not ONNX: lower it again (remove build/models/NAME).",
     ),
     "E10052": Cause(
         "atc does not accept the AIPP configuration.",
-        "It is made from the model card's size, mean and std: look at them.",
+        "It is generated from the model card's size, mean and std: check them.",
     ),
     "E10501": _NO_PARSER,
     "E13023": Cause(
@@ -68,30 +68,31 @@ CAUSES: Mapping[str, Cause] = {
     "E19010": _NO_PARSER,
     "E20001": Cause(
         "atc could not compile an operator for this chip.",
-        "See which in the message; another precision_mode in the target's runner options may help.",
+        "The message names it; another precision_mode in the target's row of targets.toml may "
+        "help.",
     ),
     "E89999": Cause(
-        "Two tensors that meet in an operator have different types.",
-        "Use this project's own export and lowering; atc converts no types by itself.",
+        "The inputs of an operator have different types.",
+        "Use this project's own export and lowering; atc does not convert types.",
     ),
     "EZ3002": Cause(
-        "A shape in the graph depends on the picture, which this chip does not support.",
-        "Use this project's own export and lowering: every shape of its graphs is fixed.",
+        "The graph has a dynamic shape, which this chip does not support.",
+        "Use this project's own export and lowering: all shapes of its graphs are fixed.",
     ),
     "EZ3003": Cause(
         "The chip has no kernel for an operator with these types and shapes.",
-        "See which in the message; try another precision_mode.",
+        "The message names it; try another precision_mode.",
     ),
 }
 _CODE = re.compile(r"^\s*(?:\[?ERROR\]?\s*)?\[?(E[A-Z]?\d{4,5})\]?:?\s*(.*)$", re.MULTILINE)
 
 
-def explained(log: str) -> CascadeportError | None:
-    """The error that a log of atc tells of, as a sentence with its cause; None: none is there."""
+def explain(log: str) -> CascadeportError | None:
+    """The error in a log of atc, with its cause; None: the log has no error code."""
     found = [(match[1], match[2].strip()) for match in _CODE.finditer(log)]
     if not found:
         return None
-    # A code that is known says more than the general one that often stands before it.
+    # A known code says more than the general one that often precedes it.
     code, text = next((one for one in found if one[0] in CAUSES), found[0])
     cause = CAUSES.get(
         code, Cause("atc failed.", "Look the code up in the vendor's list of atc's errors.")

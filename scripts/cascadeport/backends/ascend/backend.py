@@ -19,14 +19,14 @@ from cascadeport.core.machine import Machine
 from cascadeport.core.plan import Variant
 from cascadeport.core.stage import Stage
 
-# Where the images have the vendor's tool.
+# The vendor's tool in the images.
 _AIS_INFER = "/opt/ais_infer/ais_infer.py"
-# The build argument of every image that CANN is installed in.
+# The build argument of every image that installs CANN.
 _CANN = "CANN"
 
 
 class AscendBackend(Backend[AscendTarget]):
-    """Ascend chips by way of CANN; or, simulated, the same containers on stand-ins for it."""
+    """Ascend chips through CANN; simulated, the same containers with a stand-in for it."""
 
     Row = AscendTarget
     supported = frozenset({"simulate", "bins"})
@@ -40,10 +40,10 @@ class AscendBackend(Backend[AscendTarget]):
         return LoweringChoice(Ascend())
 
     def accept(self, card: Card) -> None:
-        """See `Backend`: atc knows CANN's operators, not onnxruntime's."""
+        """See `Backend`: atc supports CANN's operators, not onnxruntime's."""
         raise CascadeportError(
-            f"The graph of '{card.name}' is ready for onnxruntime and cannot be lowered for "
-            "Ascend.",
+            f"The graph of '{card.name}' is already lowered for onnxruntime and cannot be lowered "
+            "for Ascend.",
             where=f"card {card.name}: graph",
             next="Export the neutral graph from the checkpoint (docs/export.md).",
         )
@@ -67,7 +67,7 @@ class AscendBackend(Backend[AscendTarget]):
         return {"name": "aclruntime", "options": own}
 
     def variant(self, options: Options) -> Variant:
-        """See `Backend`: by way of the vendor's tool and `.bin` files."""
+        """See `Backend`: the pass through the vendor's tool and `.bin` files."""
         return Variant("bins", "by ais_infer") if options.bins else Variant()
 
     def command(self, options: Options) -> str:
@@ -88,7 +88,7 @@ class AscendBackend(Backend[AscendTarget]):
         return {} if group is None else {"ASCEND_GID": group}
 
     def prepare(self, options: Options, service: Service, environ: Mapping[str, str]) -> None:
-        """See `Backend`: makes the stand-ins, or looks for the vendor's packages."""
+        """See `Backend`: builds the stand-ins, or checks for the vendor's packages."""
         if service.build is None or _CANN not in service.build.args:
             return
         if options.simulate:

@@ -1,7 +1,7 @@
 """Ascend: device nodes, driver, what npu-smi says, and the vendor's packages.
 
-`npu-smi info` prints a table whose columns differ between driver releases (21.0 has no hugepages,
-22.0 has; the table of processes came later). What is read here is in all of them.
+`npu-smi info` prints a table whose columns differ between driver releases (22.0 added hugepages,
+a later release the table of processes). Only columns that all of them have are read.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class NpuProcess:
 
 @dataclass(frozen=True)
 class Chip:
-    """A chip as npu-smi shows it; `device` is the number that programs use.
+    """A chip as npu-smi reports it; `device` is the number that programs use.
 
-    A value that npu-smi does not give is None.
+    A value that npu-smi does not report is None.
     """
 
     npu: int
@@ -52,7 +52,7 @@ class Chip:
 
 @dataclass(frozen=True)
 class NpuSmiReport:
-    """What `npu-smi info` says."""
+    """The output of `npu-smi info`."""
 
     tool: str
     driver: str
@@ -61,18 +61,18 @@ class NpuSmiReport:
 
 
 def parse_npu_smi(text: str) -> NpuSmiReport:
-    """Reads the table that `npu-smi info` prints.
+    """Parses the table that `npu-smi info` prints.
 
     Raises:
-        CascadeportError: It is none.
+        CascadeportError: The text is not that table.
     """
     versions = re.search(r"npu-smi\s+([\w.]+).*Version:\s*([\w.]+)", text)
     if versions is None:
         raise CascadeportError(
-            "npu-smi did not answer with its table.",
+            "The output of npu-smi is not its table.",
             where=" ".join(text.split())[:300],
-            next="Run npu-smi info by hand; `dcmi module initialize failed` means that driver or "
-            "firmware do not work.",
+            next="Run npu-smi info by hand; `dcmi module initialize failed` means that the driver "
+            "or the firmware does not work.",
         )
     chips: list[Chip] = []
     processes: list[NpuProcess] = []
@@ -142,8 +142,8 @@ def _number(text: str) -> float | None:
         return None
 
 
-def ask(context: Context) -> NpuSmiReport:
-    """Asks the host's npu-smi."""
+def npu_smi(context: Context) -> NpuSmiReport:
+    """Runs the host's npu-smi."""
     answer = context.machine.run(context.variables.get("NPU_SMI", "npu-smi"), "info")
     if answer is None:
         raise CascadeportError(
@@ -164,7 +164,7 @@ def _nodes(context: Context) -> Finding:
         error = refusals.no_device(", ".join(missing), machine.name, host.DEVICE_REMEDY)
         return Finding("devices", "fail", error.what, remedy=error.next)
     if context.options.simulate:
-        return Finding("devices", "ok", "Stand-ins: this run is simulated.")
+        return Finding("devices", "ok", "This run is simulated: the device nodes are stand-ins.")
     for path, node in nodes.items():
         assert node is not None
         group = str(node.group) in service.group_add and node.mode & stat.S_IRGRP
@@ -172,11 +172,11 @@ def _nodes(context: Context) -> Finding:
             return Finding(
                 "devices",
                 "fail",
-                f"{path} is closed to the container's user (mode {node.mode & 0o777:o}, "
+                f"The container's user has no access to {path} (mode {node.mode & 0o777:o}, "
                 f"group {node.group}).",
-                reason=f"The container runs as HwHiAiUser's number with the group of {host.NODE}.",
-                remedy="Give all nodes one group that may read and write: chgrp HwHiAiUser, "
-                "chmod 660, and a udev rule that keeps it so.",
+                reason=f"The container runs with HwHiAiUser's uid and the group of {host.NODE}.",
+                remedy="Give all nodes one group with read and write access: chgrp HwHiAiUser, "
+                "chmod 660, and a udev rule that makes it permanent.",
             )
     return Finding("devices", "ok", f"{len(nodes)} nodes: {', '.join(nodes)}.")
 
@@ -191,7 +191,7 @@ def _driver(context: Context) -> Finding:
             "fail",
             f"{path} does not exist on {context.machine.name}.",
             reason="The container uses the host's driver.",
-            remedy="Install the driver and firmware of the card; then `npu-smi info` works.",
+            remedy="Install the driver and firmware of the card, so that `npu-smi info` works.",
         )
     version = host.version_info(text).get("Version", "unknown")
     wanted = host.driver_wanted(version)
@@ -199,15 +199,15 @@ def _driver(context: Context) -> Finding:
         return Finding(
             "driver",
             "fail",
-            f"The driver is {version}, older than CANN {cann.version} wants.",
-            reason="CANN refuses to open the device with it (error 507033).",
+            f"The driver is {version}, older than CANN {cann.version} requires.",
+            reason="With it, CANN cannot open the device (error 507033).",
             remedy=f"Install driver and firmware {wanted} or newer.",
         )
     return Finding("driver", "ok", f"Driver {version} for CANN {cann.version}.")
 
 
 def _chips(context: Context) -> Finding:
-    report = ask(context)
+    report = npu_smi(context)
     soc = _row(context).soc
     wrong = [chip for chip in report.chips if f"Ascend{chip.name}" != soc]
     if not report.chips or wrong:
@@ -217,23 +217,23 @@ def _chips(context: Context) -> Finding:
             "fail",
             f"npu-smi shows {seen}; this target is for {soc}.",
             reason="A model converted for one soc does not load on another.",
-            remedy="Choose the target of this chip; `npu-smi info` names it.",
+            remedy="Choose the target for this chip; `npu-smi info` names it.",
         )
     unhealthy = [chip for chip in report.chips if chip.health != "OK"]
     if unhealthy:
         return Finding(
             "chips",
             "fail",
-            f"Chip {unhealthy[0].device} says {unhealthy[0].health}.",
+            f"Chip {unhealthy[0].device} is unhealthy: {unhealthy[0].health}.",
             reason="An unhealthy chip throttles, or fails during the run.",
-            remedy="npu-smi info -t health -i 0 says more; look at temperature and power.",
+            remedy="See `npu-smi info -t health -i 0`; check temperature and power.",
         )
     names = ", ".join(f"{chip.device}: {chip.name}" for chip in report.chips)
     return Finding("chips", "ok", f"npu-smi {report.tool}, driver {report.driver}; {names}.")
 
 
 def _idle(context: Context) -> Finding:
-    report = ask(context)
+    report = npu_smi(context)
     busy = [chip for chip in report.chips if (chip.ai_core_percent or 0) > 0]
     names = [f"{p.name or 'a process'} ({p.pid}) on chip {p.chip}" for p in report.processes]
     names += [f"chip {chip.device} is {chip.ai_core_percent:.0f} % busy" for chip in busy]
@@ -248,8 +248,8 @@ def _packages(context: Context) -> Finding:
             "CANN",
             "fail",
             f"{', '.join(missing)} missing in {host.folder(context.variables)}.",
-            reason="The vendor's packages may not be redistributed: you put them there yourself.",
-            remedy=f"Get them from {cann.source} and record them as docs/containers.md says.",
+            reason="The vendor's packages are not redistributable: you have to add them yourself.",
+            remedy=f"Get them from {cann.source} and record their checksums (docs/containers.md).",
         )
     return Finding("CANN", "ok", f"The packages of CANN {cann.version} are in place.")
 
@@ -259,12 +259,12 @@ def _row(context: Context) -> AscendTarget:
     return context.target
 
 
-def _mine(context: Context) -> bool:
+def _is_ascend(context: Context) -> bool:
     return isinstance(context.target, AscendTarget)
 
 
 def _on_docker(context: Context) -> bool:
-    return _mine(context) and context.engine.in_containers
+    return _is_ascend(context) and context.engine.in_containers
 
 
 def _reachable(context: Context) -> bool:
@@ -277,7 +277,7 @@ def _real(context: Context) -> bool:
 
 def _remote(context: Context) -> bool:
     simulated = context.options.simulate
-    return _mine(context) and not context.machine.reachable and not simulated
+    return _is_ascend(context) and not context.machine.reachable and not simulated
 
 
 CHECKS = (

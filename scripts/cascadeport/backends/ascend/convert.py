@@ -1,4 +1,4 @@
-"""convert: atc makes the om file of an Ascend chip from the lowered graph."""
+"""convert: atc compiles the lowered graph into the om file of an Ascend chip."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cascadeport.backends.ascend.atc_errors import explained
-from cascadeport.backends.ascend.lowering import Atc
+from cascadeport.backends.ascend.atc_errors import explain
+from cascadeport.backends.ascend.lowering import AtcArguments
 from cascadeport.backends.ascend.target import AscendTarget
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import write_json
@@ -37,8 +37,8 @@ def stage(
     """Plans the conversion.
 
     Args:
-        lowered: The stage that makes the graph.
-        network: The graph below it.
+        lowered: The stage that writes the graph.
+        network: The graph in that stage's folder.
     """
     flags = target.atc_flags
     options = context.options
@@ -71,7 +71,7 @@ def _convert(context: Context, folder: Path, target: AscendTarget, network: Path
     out = Mount(folder.resolve(), "/out", writable=True)
     inside = engine.path(out)
     facts = json.loads((network.parent / LOWERING).read_text(encoding="utf-8"))
-    atc = Atc(**facts["facts"]["atc"])
+    atc = AtcArguments(**facts["facts"]["atc"])
     if atc.aipp is not None:
         (folder / _AIPP).write_text(atc.aipp, encoding="ascii")
     argv = arguments(atc, target.soc, target.atc_flags, engine.path(graph), inside)
@@ -81,10 +81,10 @@ def _convert(context: Context, folder: Path, target: AscendTarget, network: Path
         engine.run(task, context.reporter.event)
     except CascadeportError as error:
         text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-        raise explained(text) or error from error
+        raise explain(text) or error from error
     if not (folder / NETWORK).is_file():
         raise CascadeportError(
-            "atc reported success and left no om file.",
+            "atc reported success but wrote no om file.",
             where=str(log),
             next="Run again with --keep-failed to keep its log.",
         )
@@ -92,16 +92,16 @@ def _convert(context: Context, folder: Path, target: AscendTarget, network: Path
 
 
 def arguments(
-    atc: Atc, soc: str, flags: Mapping[str, str], model: str, out: str
+    atc: AtcArguments, soc: str, flags: Mapping[str, str], model: str, out: str
 ) -> tuple[str, ...]:
     """atc's command line.
 
     Args:
-        atc: What the lowering says of the graph: input shape, output nodes, AIPP.
+        atc: Input shape, output nodes and AIPP, from the lowering.
         soc: The chip, for `--soc_version`.
         flags: Further flags, from the target's row.
-        model: The graph's path as atc sees it.
-        out: The folder as atc sees it.
+        model: The graph's path as seen by atc.
+        out: The output folder as seen by atc.
     """
     argv = [
         "atc",

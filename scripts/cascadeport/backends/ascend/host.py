@@ -41,15 +41,15 @@ def cann() -> Cann:
 
 
 def folder(variables: Mapping[str, str]) -> Path:
-    """Where the vendor's packages, or the simulator's stand-ins, lie."""
+    """The folder of the vendor's packages, or of the simulator's stand-ins."""
     return REPOSITORY / variables.get("CANN", "images/ascend/cann")
 
 
 def missing_packages(variables: Mapping[str, str], bins: bool = False) -> list[str]:
-    """The files of the vendor's that are not in place or not recorded with a checksum.
+    """The vendor's files that are missing or have no recorded checksum.
 
     Args:
-        bins: Whether ais_infer is one of them.
+        bins: Whether ais_infer is needed too.
     """
     release = cann()
     arch = platform.machine()
@@ -70,7 +70,7 @@ def missing_packages(variables: Mapping[str, str], bins: bool = False) -> list[s
 
 
 def version_info(text: str) -> dict[str, str]:
-    """The keys of a version.info file of driver, firmware or CANN."""
+    """The entries of a version.info file of the driver, the firmware or CANN."""
     return dict(line.strip().split("=", 1) for line in text.splitlines() if "=" in line)
 
 
@@ -84,34 +84,34 @@ def release(version: str) -> Version:
 
 
 def driver_wanted(version: str) -> str:
-    """The oldest driver that will do, in the series of numbers that a driver's version is of."""
+    """The oldest supported driver, in the numbering series of the given version."""
     wanted = sorted(cann().driver_at_least, key=release)
     # Ascend HDK's series began at 21, far above CANN's own.
     return wanted[-1] if release(version).major > 20 else wanted[0]
 
 
 def group(machine: Machine) -> str | None:
-    """The number of the group that the host's device nodes belong to; None: there is no node.
+    """The gid of the host's device nodes; None: there is no device node.
 
-    It is HwHiAiUser's (the nodes are often 0660) and differs from host to host: the container's
-    user joins it.
+    It is HwHiAiUser's (the nodes are often 0660) and differs between hosts: the container's user
+    joins that group.
     """
     node = machine.node(str(NODE))
     return None if node is None else str(node.group)
 
 
 def require_packages(environ: Mapping[str, str], bins: bool) -> None:
-    """Looks for the vendor's packages.
+    """Checks that the vendor's packages are present.
 
     Raises:
-        CascadeportError: They are not there; with where to get them.
+        CascadeportError: They are missing; it says where to get them.
     """
     missing = missing_packages(environ, bins)
     if missing:
         raise CascadeportError(
-            f"{', '.join(missing)} missing: the vendor's packages may not be redistributed, so "
-            "you have to put them in place yourself.",
+            f"{', '.join(missing)} missing: the vendor's packages are not redistributable, so you "
+            "have to add them yourself.",
             where=str(folder(environ)),
-            next=f"Get them from {cann().source} and record them as docs/containers.md says; "
+            next=f"Get them from {cann().source} and record their checksums (docs/containers.md); "
             "without them, --simulate runs the target on a stand-in.",
         )

@@ -5,9 +5,9 @@
     BatchMultiClassNMS  boxes (1,N,C,4), scores (1,N,C), float16 -> boxes (1,n,4), scores (1,n),
                         classes (1,n), count (1), float16
 
-What CANN's ONNX plug-ins read from these nodes, and what its kernels do, is in plugins.py and
-executor.py; docs/lowering.md names the sources. `atc` wants one opset import, no domain, fixed
-shapes, and names made of letters, digits and underscores are the ones it never stumbles over.
+What CANN's ONNX plug-ins read from these nodes is in onnx_plugins.py, and what its kernels do in
+reference_executor.py; docs/lowering.md names the sources. `atc` needs one opset import, no domain
+and fixed shapes; it handles names of letters, digits and underscores reliably.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from typing import Any
 import numpy as np
 import onnx
 
-from cascadeport.backends.ascend.plugins import check
+from cascadeport.backends.ascend.onnx_plugins import check
 from cascadeport.base.errors import CascadeportError
-from cascadeport.graph.editing import Array, Builder, Graph, attribute
+from cascadeport.graph.editing import Array, Builder, EditableGraph, attribute
 from cascadeport.graph.lowering import Lowering, Request, refuse_precision
 from cascadeport.graph.opset19 import set_opset
 from cascadeport.graph.passes import fold_constants
 from cascadeport.graph.rewriting import Rule, Shapes, rewrite, static
 
 OPSET = 11
-#: The guide's number of proposals, under which the published figures were taken.
+#: The vendor guide's number of proposals, with which the published figures were measured.
 PROPOSALS = 500
 FLOAT, FLOAT16, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64
 
@@ -42,13 +42,13 @@ CHANGES = [
 
 
 @dataclass(frozen=True)
-class Atc:
-    """What `atc` has to be told about a graph.
+class AtcArguments:
+    """The arguments of `atc` that depend on the graph.
 
     Attributes:
         input_shape: For `--input_shape`.
         out_nodes: For `--out_nodes`, boxes first, as `node:output`.
-        aipp: Content of the file for `--insert_op_conf`, or None for float32 input.
+        aipp: Content of the file for `--insert_op_conf`; None for float32 input.
     """
 
     input_shape: str
@@ -57,37 +57,39 @@ class Atc:
 
 
 class Ascend(Lowering):
-    """CANN's three operators; NMS in float16, which they take nothing but."""
+    """CANN's three operators; its NMS takes float16 only."""
 
     name = "ascend"
     proposals = PROPOSALS
     across_levels = True
 
-    def refuse(self, request: Request) -> None:
+    def check(self, request: Request) -> None:
         """See `Lowering`."""
         if request.half_nms is False:
             raise CascadeportError(
-                "NMS in float32 was asked for, and CANN's BatchMultiClassNMS takes float16 only.",
+                "NMS in float32 was requested, but CANN's BatchMultiClassNMS takes float16 only.",
                 where="--nms-precision float32",
                 next="Leave --nms-precision out on Ascend targets.",
             )
         remedy = "On Ascend it is atc's: precision_mode in the target's row of targets.toml."
         refuse_precision(self, request, remedy)
 
-    def round_before_nms(self, graph: Graph) -> list[str]:
-        """Nothing to do: the operator is float16 by itself."""
+    def round_before_nms(self, graph: EditableGraph) -> list[str]:
+        """Nothing to do: CANN's operator is float16 anyway."""
         return []
 
-    def normalise(self, graph: Graph, mean: Sequence[float], std: Sequence[float]) -> None:
+    def normalise(self, graph: EditableGraph, mean: Sequence[float], std: Sequence[float]) -> None:
         """Nothing to do: AIPP normalises before the graph."""
 
-    def rewrite(self, graph: Graph, request: Request, changes: list[str]) -> onnx.ModelProto:
+    def rewrite(
+        self, graph: EditableGraph, request: Request, changes: list[str]
+    ) -> onnx.ModelProto:
         """See `Lowering`."""
         changes.extend(CHANGES)
         return rewritten(graph)
 
     def facts(self, model: onnx.ModelProto, request: Request) -> Mapping[str, Any]:
-        """What `atc` has to be told: see `Atc`."""
+        """The arguments of `atc` that depend on the graph: see `AtcArguments`."""
         text = None
         if request.dtype == "uint8" and request.mean is not None and request.std is not None:
             sides = [side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim]
@@ -95,7 +97,7 @@ class Ascend(Lowering):
         return {"atc": asdict(describe(model, text))}
 
 
-def rewritten(graph: Graph) -> onnx.ModelProto:
+def rewritten(graph: EditableGraph) -> onnx.ModelProto:
     """The neutral graph in opset 11 and CANN's operators, with fixed shapes throughout.
 
     Batch norms stay: atc splits a DeformableConv2D into DeformableOffsets and Conv2D and folds
@@ -120,8 +122,8 @@ def rewritten(graph: Graph) -> onnx.ModelProto:
     return model
 
 
-def describe(model: onnx.ModelProto, aipp: str | None = None) -> Atc:
-    """Reads from a graph what `atc` has to be told."""
+def describe(model: onnx.ModelProto, aipp: str | None = None) -> AtcArguments:
+    """The arguments of `atc` for a graph."""
     value = model.graph.input[0]
     sides = [side.dim_value for side in value.type.tensor_type.shape.dim]
     producers = {
@@ -129,7 +131,7 @@ def describe(model: onnx.ModelProto, aipp: str | None = None) -> Atc:
         for node in model.graph.node
         for index, name in enumerate(node.output)
     }
-    return Atc(
+    return AtcArguments(
         input_shape=f"{value.name}:{','.join(map(str, sides))}",
         out_nodes=";".join(producers[output.name] for output in model.graph.output),
         aipp=aipp,
@@ -139,8 +141,8 @@ def describe(model: onnx.ModelProto, aipp: str | None = None) -> Atc:
 def aipp(height: int, width: int, mean: list[float], std: list[float]) -> str:
     """The AIPP file for uint8 (1,H,W,3) input in the network's channel order.
 
-    AIPP computes (pixel - mean_chn - min_chn) * var_reci_chn; mean_chn is an integer, so the
-    whole mean is in min_chn.
+    AIPP computes (pixel - mean_chn - min_chn) * var_reci_chn; mean_chn is an integer, so min_chn
+    holds all of the mean.
     """
     lines = [
         "aipp_mode: static",
@@ -151,8 +153,8 @@ def aipp(height: int, width: int, mean: list[float], std: list[float]) -> str:
         "csc_switch: false",
         "rbuv_swap_switch: false",
     ]
-    lines += [f"min_chn_{channel}: {each!r}" for channel, each in enumerate(mean)]
-    lines += [f"var_reci_chn_{channel}: {1 / each!r}" for channel, each in enumerate(std)]
+    lines += [f"min_chn_{channel}: {value!r}" for channel, value in enumerate(mean)]
+    lines += [f"var_reci_chn_{channel}: {1 / value!r}" for channel, value in enumerate(std)]
     return "aipp_op {\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
 
 
@@ -162,8 +164,8 @@ def aipp(height: int, width: int, mean: list[float], std: list[float]) -> str:
 def deformable_conv_2d(build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
     """Rule: offsets y0,x0,y1,x1,... become all x, all y and a mask of ones.
 
-    The offsets come out of a convolution. Permuting that convolution's filters costs nothing at
-    run time, and filters of zeros with a bias of one make the mask.
+    A convolution computes the offsets. Permuting its filters costs nothing at run time, and
+    filters of zeros with a bias of one produce the mask.
     """
     x, weight, offset, *bias = node.input
     groups = attribute(node, "deform_groups", 1)
@@ -171,7 +173,7 @@ def deformable_conv_2d(build: Builder, node: onnx.NodeProto, known: Shapes) -> N
     pads = attribute(node, "pads")
     if len(set(pads)) != 1:
         raise CascadeportError(
-            "DeformableConv2D of CANN's ONNX plug-in takes one padding for all four sides.",
+            "CANN's ONNX plug-in for DeformableConv2D takes one padding for all four sides.",
             where=f"node {node.name}, pads = {pads}",
         )
     x_first = np.arange(groups * kernel) * 2 + 1
@@ -184,8 +186,8 @@ def deformable_conv_2d(build: Builder, node: onnx.NodeProto, known: Shapes) -> N
             shift = build.graph.constants[source.input[2]]
         inputs = [
             source.input[0],
-            build.const(_with(filters[order], groups * kernel, 0), stem="offset_filters"),
-            build.const(_with(shift[order], groups * kernel, 1), stem="offset_bias"),
+            build.const(_extended(filters[order], groups * kernel, 0), stem="offset_filters"),
+            build.const(_extended(shift[order], groups * kernel, 1), stem="offset_bias"),
         ]
         del source.input[:]
         source.input.extend(inputs)
@@ -209,7 +211,7 @@ def deformable_conv_2d(build: Builder, node: onnx.NodeProto, known: Shapes) -> N
 
 
 def roi_extractor(build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
-    """Rule: the same operator by CANN's names and types of attributes."""
+    """Rule: the same operator with CANN's attribute names and types."""
     height, width = attribute(node, "output_size")
     if height != width:
         raise CascadeportError(
@@ -232,9 +234,9 @@ def roi_extractor(build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
 
 
 class _Padding:
-    """The rules for NMS, whose results have a fixed length here: rows of score 0 fill them up.
+    """The rules for NMS, whose results have a fixed length here, padded with rows of score 0.
 
-    A proposal that is only filling must not become a detection: its class scores are made 0.
+    A padding row among the proposals must not become a detection: its class scores are set to 0.
     """
 
     def __init__(self) -> None:
@@ -258,7 +260,7 @@ class _Padding:
         build.op("Concat", [best, score], outputs=[node.output[0]], axis=1)
 
     def multi_class_nms(self, build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
-        """Rule: boxes are repeated for every class, as the operator wants them."""
+        """Rule: boxes are repeated for every class, as the operator requires."""
         boxes, scores = node.input
         classes = known[scores][1]
         assert classes is not None
@@ -282,18 +284,18 @@ def _nms(
 ) -> tuple[str, str, str]:
     """BatchMultiClassNMS of boxes (N,4) or (N,4*C) and scores (N,C), `shape` being (N,C).
 
-    Returns boxes (n,4), scores (n,1) and classes (n), float32, filled up with rows of zeros.
+    Returns boxes (n,4), scores (n,1) and classes (n), float32, padded with rows of zeros.
     """
     count, classes = shape
     limit = attribute(node, "max_detections")
-    # The expansion must have a constant shape: atc takes no other.
+    # atc requires the shape of the expansion to be constant.
     boxes = build.reshape(boxes, 1, count, -1, 4)
     boxes = build.op("Expand", [boxes, build.ints(1, count, classes, 4)]) if classes > 1 else boxes
     inputs = [
         build.op("Cast", [boxes], to=FLOAT16),
         build.op("Cast", [build.reshape(scores, 1, count, classes)], to=FLOAT16),
     ]
-    names = [build.graph.fresh(f"{build.prefix}/nmsed_{each}") for each in _NMSED]
+    names = [build.graph.fresh(f"{build.prefix}/nmsed_{name}") for name in _NMSED]
     build.op(
         "BatchMultiClassNMS",
         inputs,
@@ -312,23 +314,23 @@ def _nms(
 _NMSED = ("boxes", "scores", "classes", "num")
 
 
-def _with(array: Array, count: int, value: float) -> Array:
+def _extended(array: Array, count: int, value: float) -> Array:
     filling = np.full((count, *array.shape[1:]), value, dtype=array.dtype)
     return np.concatenate([array, filling])
 
 
-def _lone_convolution(graph: Graph, name: str) -> onnx.NodeProto | None:
-    """The convolution with constant filters that makes `name` for one reader only, if any."""
+def _lone_convolution(graph: EditableGraph, name: str) -> onnx.NodeProto | None:
+    """The convolution with constant filters that computes `name` for a single reader, if any."""
     source = graph.producers().get(name)
     if source is None or source.op_type != "Conv" or len(graph.consumers()[name]) > 1:
         return None
-    if name in graph.outputs or not all(each in graph.constants for each in source.input[1:]):
+    if name in graph.outputs or not all(value in graph.constants for value in source.input[1:]):
         return None
     return source
 
 
-def _plain_names(graph: Graph) -> None:
-    """Names of nodes and values in letters, digits and underscores; inputs and outputs stay."""
+def _plain_names(graph: EditableGraph) -> None:
+    """Renames nodes and inner values to letters, digits and underscores."""
     kept = {value.name for value in graph.model.graph.input} | set(graph.outputs)
     given: dict[str, str] = {}
     taken = set(kept)
@@ -346,7 +348,7 @@ def _plain_names(graph: Graph) -> None:
         return given[name]
 
     for node in graph.nodes:
-        inputs, outputs = [plain(each) for each in node.input], [plain(n) for n in node.output]
+        inputs, outputs = [plain(n) for n in node.input], [plain(n) for n in node.output]
         del node.input[:], node.output[:]
         node.input.extend(inputs)
         node.output.extend(outputs)

@@ -1,7 +1,7 @@
-"""CANN's operators under a domain of their own, so that ONNX's tools can work with them.
+"""CANN's operators in a domain of their own, so that ONNX's tools can process them.
 
-`atc` finds them in no domain at all. There, ONNX's version converter and shape inference would
-stumble over them; so the executor moves them into the domain `cann` first.
+`atc` expects them in the default domain, where ONNX's version converter and shape inference fail
+on them; so the reference executor first moves them into the domain `cann`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Puts the stand-ins for CANN together: packages with the vendor's names, a driver, npu-smi.
+"""Builds the stand-in for CANN: packages with the vendor's names, a driver, npu-smi.
 
-    build/simulator/SOC/cann/     what images/ascend/cann holds of the vendor's
-    build/simulator/SOC/driver/   what /usr/local/Ascend/driver is on a host
+    build/simulator/SOC/cann/     in the role of images/ascend/cann
+    build/simulator/SOC/driver/   in the role of a host's /usr/local/Ascend/driver
     build/simulator/SOC/npu-smi
 
-images/simulator/README.md says what they are.
+images/simulator/README.md describes them.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from cascadeport.containers import wheels
 
 SOURCES = IMAGES / "simulator"
 BUILD = REPOSITORY / "build" / "simulator"
-# What the stand-in for atc needs of this package: the reference executor of CANN's operators.
-_OWN_PACKAGES = ("base/", "backends/", "backends/ascend/")
+# The parts of this package that the stand-in for atc runs: the reference executor of CANN's
+# operators and what it imports.
+_OWN_FOLDERS = ("base", "graph")
+_EMPTY_PACKAGES = ("", "backends/", "backends/ascend/")
 _OWN_MODULES = (
-    "base/errors.py",
-    "base/text.py",
-    "backends/ascend/executor.py",
+    "backends/ascend/onnx_plugins.py",
     "backends/ascend/operators.py",
-    "backends/ascend/plugins.py",
+    "backends/ascend/reference_executor.py",
 )
 # The Ascend images' Python.
 _PYTHON = "3.9"
 _TAG = "cp39-cp39"
-# What CANN says in its version.info that it needs of the driver, and what the driver has.
+# The driver versions that CANN's version.info requires, and those of the simulated driver.
 _CANN_INFO = """\
 Version={version}
 required_driver_ascendhal_version=4.0.0
@@ -65,11 +65,14 @@ export PATH={home}/bin:{home}/compiler/ccec_compiler/bin:$PATH
 
 
 def sources_digest() -> str:
-    """The digest of everything that the stand-ins are made of."""
+    """The digest of all sources of the stand-ins."""
     return digest.of_value(
         [
-            digest.of_sources(SOURCES, "**/*"),
-            digest.of_sources(PACKAGE / "graph"),
+            [
+                [name, hashlib.sha256(content).hexdigest()]
+                for name, content, _ in _tree(SOURCES, "")
+            ],
+            *(digest.of_sources(PACKAGE / folder) for folder in _OWN_FOLDERS),
             *(digest.of_file(PACKAGE / module) for module in _OWN_MODULES),
             digest.of_file(Path(__file__)),
         ]
@@ -77,31 +80,31 @@ def sources_digest() -> str:
 
 
 def folder(soc: str) -> Path:
-    """Where a soc's stand-ins are."""
+    """The folder of a soc's stand-ins."""
     return BUILD / soc
 
 
 def source_digests(soc: str) -> dict[str, str]:
-    """The digest of the stand-in packages, which a plan may name before they are made."""
+    """The digest of the stand-in packages, which a plan may need before they are built."""
     packages = (folder(soc) / "cann").relative_to(REPOSITORY).as_posix()
     return {packages: sources_digest()}
 
 
 def variables(soc: str) -> dict[str, str]:
-    """Values for the compose files: stand-ins for everything that an Ascend host has."""
+    """Values for the compose files: a stand-in for everything on an Ascend host."""
     root = folder(soc)
     nodes = ["DAVINCI_MANAGER", "DEVMM_SVM", "HISI_HDC", *(f"DAVINCI{i}" for i in range(4))]
     return {
         "CANN": (root / "cann").relative_to(REPOSITORY).as_posix(),
         "ASCEND_DRIVER": str(root / "driver"),
         "NPU_SMI": str(root / "npu-smi"),
-        # Any device that every engine may hand to a container: nobody reads from it.
+        # A device that every engine can pass to a container; nothing reads from it.
         **dict.fromkeys(nodes, "/dev/zero"),
     }
 
 
 def prepare(soc: str, chips: int, version: str, environ: Mapping[str, str]) -> Path:
-    """Makes the stand-ins of a soc unless they are up to date; returns their folder.
+    """Builds the stand-ins of a soc unless they are up to date; returns their folder.
 
     Args:
         soc: For example Ascend310P3.
@@ -125,7 +128,7 @@ def prepare(soc: str, chips: int, version: str, environ: Mapping[str, str]) -> P
 
 
 def _install(folder: Path, environ: Mapping[str, str]) -> None:
-    """Unpacks the locked wheels for the images' Python, whatever this one is."""
+    """Unpacks the locked wheels for the images' Python, which may differ from this one."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
     command += ["--disable-pip-version-check", "--require-hashes", *wheels.selection(_PYTHON)]
     command += ["--target", str(folder)]
@@ -138,15 +141,15 @@ def _install(folder: Path, environ: Mapping[str, str]) -> None:
         raise CascadeportError(
             "The packages of the simulator could not be installed.",
             where=" | ".join(done.stderr.strip().splitlines()[-3:]),
-            next="They come from the package index; without one, WHEELS= names a wheelhouse "
+            next="They come from the package index; without one, set WHEELS= to a wheelhouse "
             "(docs/containers.md).",
         )
 
 
 def _write(root: Path, packages: Path, soc: str, chips: int, version: str) -> None:
     cann, driver = root / "cann", root / "driver"
-    for one in (cann, driver):
-        one.mkdir(parents=True, exist_ok=True)
+    for subfolder in (cann, driver):
+        subfolder.mkdir(parents=True, exist_ok=True)
     machine = platform.machine()
     library = [
         *_tree(packages, "simulator/packages"),
@@ -191,16 +194,16 @@ def _tree(root: Path, prefix: str) -> list[File]:
 
 
 def _own_modules(prefix: str) -> list[File]:
-    """The part of this package that the stand-ins run, with packages that import nothing."""
+    """The part of this package that the stand-ins run; the other packages are empty."""
     return [
-        *_tree(PACKAGE / "graph", f"{prefix}/graph"),
+        *(file for name in _OWN_FOLDERS for file in _tree(PACKAGE / name, f"{prefix}/{name}")),
         *((f"{prefix}/{name}", (PACKAGE / name).read_bytes(), 0o644) for name in _OWN_MODULES),
-        *((f"{prefix}/{name}__init__.py", b"", 0o644) for name in ("", *_OWN_PACKAGES)),
+        *((f"{prefix}/{name}__init__.py", b"", 0o644) for name in _EMPTY_PACKAGES),
     ]
 
 
 def copy_own_modules(folder: Path) -> None:
-    """Writes them below a folder, as the installer does."""
+    """Writes these modules into a folder, as the installer does."""
     for name, content, _ in _own_modules("cascadeport"):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -208,7 +211,7 @@ def copy_own_modules(folder: Path) -> None:
 
 
 def _installer(home: str, version: str, files: Iterable[File]) -> bytes:
-    """A self-extracting file: the same inputs give the same bytes, so that builds are cached."""
+    """A self-extracting file; equal inputs give equal bytes, so that builds are cached."""
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as tar:
         settings = _SETTINGS.format(home=f"/usr/local/Ascend/{home}/latest").encode()

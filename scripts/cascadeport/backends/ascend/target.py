@@ -11,12 +11,12 @@ from cascadeport.config.targets import Target
 
 
 class AscendTarget(Target):
-    """What an Ascend target has besides what every target has.
+    """A target on Ascend chips.
 
     Args:
-        soc: The chip as atc calls it.
-        devices: The chips that share the pictures, by the numbers that programs use.
-        precision_mode: For atc, as are the keys below; unset: atc's default.
+        soc: The chip, by atc's name for it.
+        devices: The chips that share the pictures, by device number.
+        precision_mode: An option of atc, like the keys below; unset: atc's default.
     """
 
     soc: str = Field(pattern=r"^Ascend\d[0-9A-Z]*$")
@@ -37,7 +37,7 @@ class AscendTarget(Target):
 
     @property
     def atc_flags(self) -> dict[str, str]:
-        """What the row hands on to atc."""
+        """The options that the row passes to atc."""
         keys = (
             "precision_mode",
             "op_select_implmode",

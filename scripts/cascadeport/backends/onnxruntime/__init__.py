@@ -1,4 +1,4 @@
-"""onnxruntime: processors, and NVIDIA GPUs by its CUDA provider."""
+"""onnxruntime: CPUs, and NVIDIA GPUs through its CUDA provider."""
 
 from cascadeport.backends.onnxruntime.backend import OnnxRuntime
 

@@ -23,7 +23,7 @@ from cascadeport.graph.verify import Session
 
 _CPU: Final = "CPUExecutionProvider"
 _CUDA: Final = "CUDAExecutionProvider"
-# The first onnxruntime whose CPU provider has been seen to run DeformConv.
+# The first onnxruntime whose CPU provider is known to run DeformConv.
 _DEFORM_CONV_SINCE = Version("1.32")
 
 
@@ -31,8 +31,8 @@ class OnnxRuntimeTarget(Target):
     """A row of this backend.
 
     Args:
-        provider: The execution provider; nothing falls back to another.
-        provider_options: Its own options.
+        provider: The execution provider; there is no fallback to another.
+        provider_options: The provider's options.
         session: onnxruntime's session configuration entries.
     """
 
@@ -52,8 +52,8 @@ def _load(context: Context) -> Finding:
             "load",
             "warn",
             f"Other work keeps {load:.1f} of {cores} cores busy.",
-            reason="Times on a CPU measured beside other work are too long and spread widely.",
-            remedy="Wait until it is done, or take the times as what they are.",
+            reason="Times measured on a busy CPU are too long and vary widely.",
+            remedy="Wait until it is done, or treat the times with caution.",
         )
     return Finding("load", "ok", f"{load:.1f} of {cores} cores busy.")
 
@@ -69,8 +69,8 @@ class OnnxRuntime(Backend[OnnxRuntimeTarget]):
     )
 
     def lowering(self, engine: str) -> LoweringChoice:
-        """An onnxruntime too old for `DeformConv` (as on Python 3.10) runs the same network in
-        standard operators; the plan says so."""
+        """See `Backend`: an onnxruntime without `DeformConv` (as on Python 3.10) runs the same
+        network in standard operators, and the plan says so."""
         if engine != "local" or _has_deform_conv():
             return LoweringChoice(Current())
         note = (
@@ -80,7 +80,7 @@ class OnnxRuntime(Backend[OnnxRuntimeTarget]):
         return LoweringChoice(Standard(), (note,))
 
     def session(self, network: Path, lowering: str) -> Session | None:
-        """See `Backend`. The CPU provider verifies for all: float32 means the same in each."""
+        """See `Backend`. The CPU provider verifies for all: float32 is the same in each."""
         if lowering != self.lowering("local").lowering.name:
             return None
         import onnxruntime  # type: ignore[import-untyped]

@@ -1,12 +1,12 @@
-"""Lowerings for onnxruntime: today's, and releases since 1.9 that lack `DeformConv`."""
+"""Lowerings for onnxruntime: current releases, and those since 1.9 without `DeformConv`."""
 
 from __future__ import annotations
 
 import onnx
 
 from cascadeport.graph import opset11, opset19
-from cascadeport.graph.editing import Graph
-from cascadeport.graph.half import halve
+from cascadeport.graph.editing import EditableGraph
+from cascadeport.graph.float16 import convert_to_float16
 from cascadeport.graph.lowering import Lowering, Request, refuse_precision
 
 
@@ -15,11 +15,13 @@ class Current(Lowering):
 
     name = "onnxruntime"
 
-    def rewrite(self, graph: Graph, request: Request, changes: list[str]) -> onnx.ModelProto:
+    def rewrite(
+        self, graph: EditableGraph, request: Request, changes: list[str]
+    ) -> onnx.ModelProto:
         """See `Lowering`."""
         rewritten = opset19.rewritten(graph)
         if request.precision == "float16":
-            changes.extend(halve(rewritten))
+            changes.extend(convert_to_float16(rewritten))
         return opset19.finish(rewritten)
 
 
@@ -28,11 +30,13 @@ class Standard(Lowering):
 
     name = "onnxruntime-1.9"
 
-    def refuse(self, request: Request) -> None:
+    def check(self, request: Request) -> None:
         """See `Lowering`."""
         remedy = "Use an onnxruntime of 1.32 or later, or leave --precision out."
         refuse_precision(self, request, remedy)
 
-    def rewrite(self, graph: Graph, request: Request, changes: list[str]) -> onnx.ModelProto:
+    def rewrite(
+        self, graph: EditableGraph, request: Request, changes: list[str]
+    ) -> onnx.ModelProto:
         """See `Lowering`."""
         return opset11.lower(graph)

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs: what nvidia-smi says, and who else uses them."""
+"""NVIDIA GPUs: what nvidia-smi reports, and other processes on them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cascadeport.core.context import Context
 
 _GPUS = "--query-gpu=index,name,driver_version,memory.used,memory.total,utilization.gpu"
 _PROCESSES = "--query-compute-apps=pid,process_name,used_memory"
-# The image's onnxruntime is built for CUDA 13, which runs on this driver or a newer one.
+# The image's onnxruntime is built for CUDA 13, which requires this driver or a newer one.
 _DRIVER = 580
 _FORMAT = "--format=csv,noheader,nounits"
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU as nvidia-smi shows it; what it does not give is None."""
+    """A GPU as nvidia-smi reports it; values that it does not report are None."""
 
     index: int
     name: str
@@ -38,7 +38,7 @@ class Process:
 
 
 def parse_gpus(text: str) -> list[Gpu]:
-    """Reads the answer to the query of GPUs."""
+    """Parses the GPUs in the output of nvidia-smi."""
     return [
         Gpu(int(row[0]), row[1], row[2], _number(row[3]), _number(row[4]), _number(row[5]))
         for row in _rows(text, 6)
@@ -46,7 +46,7 @@ def parse_gpus(text: str) -> list[Gpu]:
 
 
 def parse_processes(text: str) -> list[Process]:
-    """Reads the answer to the query of processes."""
+    """Parses the processes in the output of nvidia-smi."""
     return [Process(int(row[0]), row[1], _number(row[2])) for row in _rows(text, 3)]
 
 
@@ -66,7 +66,7 @@ def _number(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 12 else None
 
 
-def _ask(context: Context, query: str) -> str:
+def _query(context: Context, query: str) -> str:
     answer = context.machine.run("nvidia-smi", query, _FORMAT)
     if answer is None:
         raise CascadeportError(
@@ -83,10 +83,10 @@ def _ask(context: Context, query: str) -> str:
 
 
 def _gpu(context: Context) -> Finding:
-    gpus = parse_gpus(_ask(context, _GPUS))
+    gpus = parse_gpus(_query(context, _GPUS))
     if not gpus:
         return Finding(
-            "gpu", "fail", "nvidia-smi shows no GPU.", remedy="See whether the card is seated."
+            "gpu", "fail", "nvidia-smi shows no GPU.", remedy="Check that the card is seated."
         )
     driver = gpus[0].driver
     series = _number(driver.split(".")[0])
@@ -112,15 +112,15 @@ def _gpu(context: Context) -> Finding:
             "gpu",
             "warn",
             f"{names}; driver {gpus[0].driver}.",
-            reason=f"This is no {context.name}: results carry the name of the GPU that ran.",
+            reason=f"This is not a {context.name}: results name the GPU that ran.",
             remedy="Nothing to do, unless another GPU was meant.",
         )
     return Finding("gpu", "ok", f"{names}; driver {gpus[0].driver}.")
 
 
 def _idle(context: Context) -> Finding:
-    gpus = parse_gpus(_ask(context, _GPUS))
-    processes = parse_processes(_ask(context, _PROCESSES))
+    gpus = parse_gpus(_query(context, _GPUS))
+    processes = parse_processes(_query(context, _PROCESSES))
     return judge_idle(gpus, processes)
 
 
@@ -133,10 +133,10 @@ def judge_idle(gpus: Sequence[Gpu], processes: Sequence[Process]) -> Finding:
 
 
 def checks(concerns: Callable[[Context], bool]) -> tuple[Check, ...]:
-    """What the doctor looks at on a host with an NVIDIA GPU.
+    """The doctor's checks on a host with an NVIDIA GPU.
 
     Args:
-        concerns: Whether a command's target runs on one.
+        concerns: Whether the command's target runs on one.
     """
 
     def reachable(context: Context) -> bool:
@@ -153,11 +153,11 @@ def checks(concerns: Callable[[Context], bool]) -> tuple[Check, ...]:
 
 
 def refusal(text: str, address: str) -> CascadeportError | None:
-    """What a Docker Engine says that cannot hand a GPU to a container; None: something else."""
+    """Explains a Docker Engine's refusal to pass a GPU to a container; None: another refusal."""
     if "could not select device driver" not in text and "nvidia-container" not in text:
         return None
     return CascadeportError(
-        "The Docker Engine cannot hand a GPU to a container.",
+        "The Docker Engine cannot pass a GPU to a container.",
         where=f"{address}: {text[:300]}",
         next="Install the NVIDIA container toolkit on that host and restart its engine; "
         "nvidia-smi must work there.",

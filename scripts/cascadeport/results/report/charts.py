@@ -1,7 +1,7 @@
 """Precision-recall curves and histograms as paths for inline SVG.
 
-The template draws them with the page's own colours and letters, so that they follow a dark theme
-and stay sharp at any size, which a plotting library's pictures do not.
+The template draws them with the page's own colours and fonts, so that they follow a dark theme and
+stay sharp at any size, unlike a plotting library's pictures.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ SIDE = 100.0
 
 
 def curve(recall: Sequence[float], precision: Sequence[float]) -> str:
-    """The path of a precision-recall curve, without the points that a straight line passes."""
+    """The path of a precision-recall curve, without points inside horizontal lines."""
     points = [(SIDE * x, SIDE * (1 - y)) for x, y in zip(recall, precision, strict=True)]
     kept = [
         point
-        for place, point in enumerate(points)
-        if place in (0, len(points) - 1)
-        or not (points[place - 1][1] == point[1] == points[place + 1][1])
+        for index, point in enumerate(points)
+        if index in (0, len(points) - 1)
+        or not (points[index - 1][1] == point[1] == points[index + 1][1])
     ]
     return "M" + "L".join(f"{_short(x)} {_short(y)}" for x, y in kept)
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis: its place in the box and its text."""
+    """A mark on an axis: its position in the box and its text."""
 
     at: str
     text: str
@@ -36,13 +36,13 @@ class Tick:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often each time occurred.
+    """A histogram of times.
 
     Args:
         bars: The path of all bars.
         ticks: The marks of the time axis.
-        most: How many pictures the highest bar has.
-        mean: Where the mean lies on the time axis.
+        most: The number of pictures in the highest bar.
+        mean: The position of the mean on the time axis.
     """
 
     bars: str
@@ -63,16 +63,16 @@ def histogram(values: Sequence[float], bins: int = 36) -> Histogram | None:
     most = max(counts)
     width = SIDE / bins
     bars = "".join(
-        f"M{_short(place * width + 0.2)} {_short(SIDE)}v{_short(-SIDE * count / most)}"
+        f"M{_short(index * width + 0.2)} {_short(SIDE)}v{_short(-SIDE * count / most)}"
         f"h{_short(width - 0.4)}v{_short(SIDE * count / most)}z"
-        for place, count in enumerate(counts)
+        for index, count in enumerate(counts)
         if count
     )
     marks = round(top / step)
     return Histogram(
         bars=bars,
         ticks=[
-            Tick(_short(SIDE * place / marks), f"{place * step:g}") for place in range(marks + 1)
+            Tick(_short(SIDE * index / marks), f"{index * step:g}") for index in range(marks + 1)
         ],
         most=most,
         mean=_short(SIDE * (sum(values) / len(values)) / top),
@@ -80,7 +80,7 @@ def histogram(values: Sequence[float], bins: int = 36) -> Histogram | None:
 
 
 def _step(top: float) -> float:
-    """The distance of about five marks up to `top`: 1, 2 or 5 times a power of ten."""
+    """The distance between about five marks up to `top`: 1, 2 or 5 times a power of ten."""
     if top <= 0:
         return 1.0
     rough = top / 5

@@ -1,4 +1,4 @@
-// Enlarged pictures: Escape closes, arrows go on. Everything works without this.
+// Enlarged pictures: Escape closes, arrow keys go to the next. The page works without this.
 addEventListener("keydown", (event) => {
   const open = document.querySelector("figure.picture:target");
   if (!open) return;

@@ -1,4 +1,4 @@
-"""Chooses pictures worth a look and makes them small enough to travel in the page."""
+"""Chooses pictures for the report and makes them small enough to embed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import numpy.typing as npt
 from cascadeport.evaluation import Marked
 
 MOST = 12
-# A picture may take this much of the page; sharpness is given up before size.
+# The most bytes of an embedded picture, and (longest edge, JPEG quality) to try until it fits.
 _BYTES = 90_000
 _STEPS = ((720, 82), (640, 78), (560, 72), (480, 68), (360, 60))
 
 
 @dataclass(frozen=True)
 class Count:
-    """How a picture went."""
+    """The number of right and wrong detections and of missed objects in a picture."""
 
     right: int
     wrong: int
@@ -29,7 +29,7 @@ class Count:
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall; 1 where nothing was to be found or was found."""
+        """Harmonic mean of precision and recall; 1 where there are no objects and no detections."""
         total = 2 * self.right + self.wrong + self.missed
         return 2 * self.right / total if total else 1.0
 
@@ -49,11 +49,11 @@ def count(marked: Iterable[Marked]) -> Count:
 
 
 def choose(diagnoses: Sequence[Mapping[int, Sequence[Marked]]], most: int = MOST) -> list[Choice]:
-    """Chooses pictures: of the first target the best and the worst, and where targets differ.
+    """Chooses the best and worst pictures of the first target, and those where targets differ.
 
     Args:
-        diagnoses: For every target, what `evaluation.diagnose` found in every picture.
-        most: How many pictures to choose.
+        diagnoses: For every target, the result of `evaluation.diagnose`.
+        most: The number of pictures to choose.
     """
     if not diagnoses:
         return []
@@ -63,7 +63,7 @@ def choose(diagnoses: Sequence[Mapping[int, Sequence[Marked]]], most: int = MOST
     def differs(number: int) -> float:
         return max((abs(one[number].f1 - first[number].f1) for one in others), default=0.0)
 
-    # Each ranking gives one picture in turn, until there are enough.
+    # The rankings take turns to give one picture, until there are enough.
     busy = [number for number in first if first[number].right + first[number].missed > 0]
     rankings = [
         ("among the best", sorted(busy, key=lambda n: (-first[n].f1, -first[n].right, n))),
@@ -108,15 +108,15 @@ def _take_turns(rankings: Sequence[tuple[str, list[int]]], most: int) -> list[Ch
 
 
 def embed(path: Path, width: int, height: int) -> str | None:
-    """A picture as the data address of a small JPEG.
+    """A picture as the data URL of a small JPEG.
 
     Returns:
-        None where the picture cannot be read or is not of the size that its boxes speak of: the
-        run has listed it with the reason.
+        None if the picture cannot be read or does not have the annotated size; the run has listed
+        it with the reason.
     """
     try:
         data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-        # As the bundle decodes: an EXIF orientation turns the picture.
+        # Like the bundle, this applies the EXIF orientation.
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     except (OSError, cv2.error):
         return None

@@ -1,4 +1,4 @@
-"""Fills the template and writes the page."""
+"""Renders the template and writes the page."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 
 import jinja2
 
-from cascadeport.results.comparison import Comparison, number, points
+from cascadeport.base.files import write_text
 from cascadeport.datasets import Dataset
+from cascadeport.results.comparison import Comparison
 from cascadeport.results.report import view
-from cascadeport.results.record import Result
+from cascadeport.results.result import Result
+from cascadeport.results.tables import number, points
 
 _FOLDER = Path(__file__).parent
 
@@ -20,13 +22,13 @@ _FOLDER = Path(__file__).parent
 def render(
     results: Sequence[Result], comparison: Comparison, out: Path, dataset: Dataset | None
 ) -> None:
-    """Writes the report: one file that needs nothing else; equal results give equal bytes.
+    """Writes the report, one self-contained file; equal results give equal bytes.
 
     Args:
-        results: The results that could be read, in the order of the table.
+        results: The readable results, in the order of the table.
         comparison: The table.
         out: The page's path.
-        dataset: Where the pictures are; None leaves them out.
+        dataset: The data set with the pictures; None: no pictures are shown.
     """
     shown, aside = view.split(results, comparison.rows)
     drawn, without = view.shown_pictures(shown, dataset)
@@ -57,9 +59,7 @@ def render(
             digests=view.digests(shown),
         )
     )
-    temporary = out.with_name(f".{out.name}.tmp")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(out)
+    write_text(out, page)
 
 
 def _digest(script: str) -> str:
@@ -70,7 +70,7 @@ def _digest(script: str) -> str:
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
-        # Names of pictures and classes are data: whatever is in them is shown, never obeyed.
+        # Names of pictures and classes are data: they must not become markup.
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -1,4 +1,4 @@
-"""What the template draws, worked out from results: the template itself decides nothing."""
+"""The view model of the report: everything that the template shows, derived from the results."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from cascadeport import evaluation
-from cascadeport.results.comparison import Comparison, Row
-from cascadeport.datasets import Dataset
 from cascadeport.base.errors import CascadeportError
+from cascadeport.datasets import Dataset
 from cascadeport.evaluation import Marked
+from cascadeport.results.comparison import Comparison, Row
 from cascadeport.results.report import charts, pictures
-from cascadeport.results.record import Result
+from cascadeport.results.result import Result
 
 STEPS = {
     "decode": "decode",
@@ -26,12 +26,12 @@ STEPS = {
     "postprocess": "postprocess",
 }
 SCORE_THRESHOLD = 0.3
-"""Detections below this score are evaluated, and not drawn."""
+"""Detections below this score are evaluated but not drawn."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line of a chart: which target's, and its path."""
+    """A line of a chart: the index of its target, and its path."""
 
     series: int
     path: str
@@ -39,7 +39,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class CategoryView:
-    """A category: its objects, AP of every target (None: no object), and its curves."""
+    """A category: its number of objects, every target's AP (None: no object), and its curves."""
 
     name: str
     annotations: int
@@ -50,7 +50,7 @@ class CategoryView:
 
 @dataclass(frozen=True)
 class Overlay:
-    """What one target made of a picture."""
+    """One target's boxes in a picture."""
 
     count: pictures.Count
     marked: list[Marked]
@@ -58,7 +58,7 @@ class Overlay:
 
 @dataclass(frozen=True)
 class PictureView:
-    """A picture and what every target made of it."""
+    """A picture with every target's boxes."""
 
     name: str
     why: str
@@ -70,17 +70,17 @@ class PictureView:
 
 @dataclass(frozen=True)
 class StepView:
-    """A step's mean milliseconds for every target; None where a runtime does not tell."""
+    """A step's mean milliseconds for every target; None where a runtime does not report it."""
 
     name: str
     means: list[float | None]
 
 
 def split(results: Sequence[Result], rows: Sequence[Row]) -> tuple[list[Result], list[Result]]:
-    """The results whose details are shown together, and the others.
+    """The results whose details are shown side by side, and the others.
 
-    A result that the comparison holds to be invalid does not stand beside valid ones; if there is
-    no valid one, the first is shown with its reason.
+    A result that is invalid in the comparison is not shown beside valid ones; if there is no
+    valid one, the first is shown with its reason.
     """
     valid = {row.target for row in rows if row.status in ("measured", "simulated")}
     shown = [result for result in results if result.target in valid] or list(results[:1])
@@ -88,7 +88,7 @@ def split(results: Sequence[Result], rows: Sequence[Row]) -> tuple[list[Result],
 
 
 def categories(shown: Sequence[Result]) -> tuple[list[CategoryView], list[str]]:
-    """The categories with objects, by falling AP of the first target; and the others' names."""
+    """The categories with objects, sorted by AP of the first target; and the others' names."""
     views, absent = [], []
     aps = [{one.id: one.ap for one in result.evaluation.per_category} for result in shown]
     for one in shown[0].evaluation.per_category if shown else []:
@@ -127,7 +127,7 @@ def overall(shown: Sequence[Result], threshold: Any) -> list[Curve]:
 
 
 def steps(shown: Sequence[Result]) -> list[StepView]:
-    """Mean milliseconds of the steps that at least one runtime tells."""
+    """Mean milliseconds of the steps that at least one runtime reports."""
     views = []
     for key, name in STEPS.items():
         found = [result.run.summary.steps_ms.get(key) for result in shown]
@@ -138,7 +138,7 @@ def steps(shown: Sequence[Result]) -> list[StepView]:
 
 
 def histograms(shown: Sequence[Result]) -> list[charts.Histogram | None]:
-    """The device times of the scored pass; None where there are none."""
+    """Histograms of the device times of the scored pass; None where there are no times."""
     return [
         charts.histogram(_device_times(result)) if result.latency_ms is not None else None
         for result in shown
@@ -163,7 +163,7 @@ def _device_times(result: Result) -> list[float]:
 
 
 def environment(shown: Sequence[Result]) -> list[tuple[str, list[str]]]:
-    """What each target ran on, a line per fact."""
+    """The environment of each target, one line per fact."""
     keys: dict[str, None] = {}
     for result in shown:
         keys.update(dict.fromkeys(_flat(result.run.environment)))
@@ -188,11 +188,11 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def digests(shown: Sequence[Result]) -> list[tuple[str, list[str]]]:
-    """What each target ran, by digest."""
+    """The digests of what each target ran."""
     return [
         ("bundle", [result.bundle_digest for result in shown]),
         ("checkpoint", [result.model_digest for result in shown]),
-        ("graph", [result.run.digests.network for result in shown]),
+        ("network", [result.run.digests.network for result in shown]),
         ("data set", [result.dataset_digest for result in shown]),
     ]
 
@@ -200,15 +200,15 @@ def digests(shown: Sequence[Result]) -> list[tuple[str, list[str]]]:
 def shown_pictures(
     shown: Sequence[Result], dataset: Dataset | None
 ) -> tuple[list[PictureView], str]:
-    """The chosen pictures with every target's detections, or why there are none."""
+    """The chosen pictures with every target's boxes, or the reason why there are none."""
     if dataset is None:
-        return [], "The data set is not at hand."
+        return [], "The data set is not available."
     items = {item.id: item for item in dataset.items}
     diagnoses = []
     for result in shown:
         path = result.file("detections")
         if path is None:
-            return [], f"The detections of {result.title} are not at hand."
+            return [], f"The detections of {result.title} are not available."
         try:
             diagnoses.append(_diagnose(dataset, path, sorted(items)))
         except CascadeportError as error:
@@ -230,7 +230,7 @@ def shown_pictures(
                 overlays=[Overlay(pictures.count(one), one) for one in marks],
             )
         )
-    return views, "" if views else "None of the pictures can be read."
+    return views, "" if views else "No picture can be read."
 
 
 def _diagnose(dataset: Dataset, path: Path, ids: list[int]) -> dict[int, list[Marked]]:
@@ -238,5 +238,5 @@ def _diagnose(dataset: Dataset, path: Path, ids: list[int]) -> dict[int, list[Ma
 
 
 def headline(comparison: Comparison) -> list[Row]:
-    """The rows that the page opens with: what was run here and is valid."""
+    """The rows shown first: valid results of this project's own runs."""
     return [row for row in comparison.rows if row.status in ("measured", "simulated")]

@@ -1,14 +1,14 @@
-"""Runs an Ascend graph on a CPU, by what CANN's kernels do: the question before the NPU is there.
+"""Runs an Ascend graph on a CPU with the semantics of CANN's kernels, where no NPU is available.
 
-The graph that `atc` gets is rewritten to standard operators of onnxruntime. Nothing in it runs
-on an NPU, so nothing in it is a measurement of one: results are called simulated, and have no
-speed. docs/lowering.md names, for each rule below, where it was read.
+The graph for `atc` is rewritten to standard operators of onnxruntime. Nothing runs on an NPU, so
+nothing here measures one: results are called simulated and have no throughput. docs/lowering.md
+names the source of each rule below.
 
-    fp32        the operators' meaning, in float32
-    fp16        what is float16 by the operators themselves: NMS and the products of deformable
-                convolution (atc --precision_mode=must_keep_origin_dtype comes nearest)
-    force_fp16  and every other tensor rounded to float16 after each operator, sums inside an
-                operator in float32 (atc's default, --precision_mode=force_fp16)
+    fp32        the operators' semantics, in float32
+    fp16        what the operators themselves compute in float16: NMS and the products of
+                deformable convolution (nearest to atc --precision_mode=must_keep_origin_dtype)
+    force_fp16  in addition, every tensor rounded to float16 after each operator; sums inside an
+                operator stay in float32 (atc's default, --precision_mode=force_fp16)
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from cascadeport.backends.ascend import onnx_plugins
 from cascadeport.backends.ascend import operators as cann
-from cascadeport.backends.ascend import plugins
 from cascadeport.base.errors import CascadeportError
-from cascadeport.graph.deform import Geometry, gather, multiply
-from cascadeport.graph.editing import Builder, Graph, attribute, load, save
+from cascadeport.graph.deform import SamplingGrid, gather, multiply
+from cascadeport.graph.editing import Builder, EditableGraph, attribute, load, save
 from cascadeport.graph.opset19 import set_opset
 from cascadeport.graph.passes import fold_batch_norms
 from cascadeport.graph.rewriting import Rule, Shapes, rewrite, static
@@ -32,34 +32,35 @@ from cascadeport.graph.roi import Level, between, crop, root_of_area
 OPSET = 19
 ARITHMETICS = ("fp32", "fp16", "force_fp16")
 FLOAT, FLOAT16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
-#: Operators whose results are rounded with force_fp16; the others only move numbers about.
+#: Operators whose results force_fp16 rounds; the others only move values.
 ROUNDED = {
     *("Conv", "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "Exp", "Sqrt", "Sigmoid", "Softmax"),
     *("BatchNormalization", "AveragePool", "ReduceMean", "Pow", "Tanh"),
 }
-#: The NMS kernel works on boxes of a tenth, so that their areas are within float16's range.
+#: The NMS kernel scales boxes to a tenth, so that areas stay within float16's range.
 DOWN_FACTOR = 0.1
 
 
 def executable(graph: Path, out: Path, arithmetic: str = "fp16") -> Path:
-    """Writes a graph for onnxruntime that computes what `graph` does on an Ascend chip.
+    """Writes a graph for onnxruntime that computes what `graph` computes on an Ascend chip.
 
     Args:
         graph: An Ascend graph (the lowering `ascend`).
-        out: The file to write; same input, boxes (n,5) and labels (n) as `graph`.
+        out: The file to write; its input and outputs, boxes (n,5) and labels (n), are those of
+            `graph`.
         arithmetic: One of `ARITHMETICS`.
     """
     if arithmetic not in ARITHMETICS:
         raise CascadeportError(
-            f"There is no arithmetic {arithmetic!r}.", next=f"Known: {', '.join(ARITHMETICS)}."
+            f"Unknown arithmetic {arithmetic!r}.", next=f"Known: {', '.join(ARITHMETICS)}."
         )
     model = load(graph)
-    plugins.check(model)
+    onnx_plugins.check(model)
     for node in model.graph.node:
         if node.op_type in cann.OPERATORS:
             node.domain = cann.DOMAIN
     model.opset_import.append(helper.make_opsetid(cann.DOMAIN, cann.VERSION))
-    lifted = Graph(model).lifted(OPSET)
+    lifted = EditableGraph(model).lifted(OPSET)
     fold_batch_norms(lifted)
     rounding = _Rounding(arithmetic)
     rounding.replace_casts(lifted)
@@ -78,20 +79,20 @@ def executable(graph: Path, out: Path, arithmetic: str = "fp16") -> Path:
 
 
 class _Rounding:
-    """The rules, and where they round."""
+    """The rewriting rules, with the roundings of one arithmetic."""
 
     def __init__(self, arithmetic: str) -> None:
         self.operators = arithmetic != "fp32"
         self.everything = arithmetic == "force_fp16"
 
     def round(self, build: Builder, value: str) -> str:
-        """`value` as float16 would hold it, or as it is in fp32."""
+        """`value` rounded to float16; unchanged in fp32."""
         if not self.operators:
             return value
         return build.op("Cast", [build.op("Cast", [value], to=FLOAT16)], to=FLOAT)
 
-    def replace_casts(self, graph: Graph) -> None:
-        """Casts to float16 in the graph become roundings, so that all of it is float32."""
+    def replace_casts(self, graph: EditableGraph) -> None:
+        """Replaces casts to float16 by rounding, so that the graph stays float32 throughout."""
         nodes = []
         for node in graph.nodes:
             if node.op_type == "Cast" and attribute(node, "to") == FLOAT16:
@@ -104,11 +105,11 @@ class _Rounding:
 
     def deformable_conv_2d(self, build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
         """atc splits it: samples in float32 (DeformableOffsets), then a Conv2D in float16."""
-        told = plugins.read_deformable_conv_2d(node)
+        attributes = onnx_plugins.read_deformable_conv_2d(node)
         x, weight_name, offsets, *bias = node.input
         weight = build.graph.constants[weight_name]
         _, _, height, width = static(known, offsets, node)
-        half = told.deformable_groups * int(np.prod(weight.shape[2:]))
+        half = attributes.deformable_groups * int(np.prod(weight.shape[2:]))
         if self.operators:
             x, offsets = self.round(build, x), self.round(build, offsets)
             weight = weight.astype(np.float16).astype(np.float32)
@@ -116,49 +117,47 @@ class _Rounding:
         order = np.stack([half + np.arange(half), np.arange(half)], axis=1).reshape(-1)
         moved = build.op("Gather", [offsets, build.ints(*order.tolist())], axis=1)
         mask = build.slice(offsets, 1, 2 * half, 3 * half)
-        top, _, left, _ = told.pads
+        top, _, left, _ = attributes.pads
         if not self.operators:
             inputs = [x, build.const(weight, stem="weight"), moved, *(bias or [""]), mask]
             build.op(
                 "DeformConv",
                 inputs,
                 outputs=[node.output[0]],
-                strides=told.strides,
-                pads=[top, left, told.pads[1], told.pads[3]],
-                dilations=told.dilations,
-                group=told.groups,
-                offset_group=told.deformable_groups,
+                strides=attributes.strides,
+                pads=[top, left, attributes.pads[1], attributes.pads[3]],
+                dilations=attributes.dilations,
+                group=attributes.groups,
+                offset_group=attributes.deformable_groups,
                 kernel_shape=list(weight.shape[2:]),
             )
             return
-        if told.groups != 1:
+        if attributes.groups != 1:
             raise CascadeportError(
-                "The executor knows deformable convolution of one group.",
-                where=f"node {node.name}, groups = {told.groups}",
+                "The reference executor supports deformable convolution of one group only.",
+                where=f"node {node.name}, groups = {attributes.groups}",
             )
-        geometry = Geometry(
+        grid = SamplingGrid(
             shape=static(known, node.input[0], node),
             kernel=weight.shape[2:],
-            strides=told.strides,
+            strides=attributes.strides,
             pads=(top, left),
-            dilations=told.dilations,
+            dilations=attributes.dilations,
             out=(height, width),
-            groups=told.deformable_groups,
+            groups=attributes.deformable_groups,
         )
-        columns = self.round(build, gather(build, geometry, x, moved, mask))
-        result = self.round(
-            build, multiply(build, geometry, columns, weight, bias[0] if bias else "")
-        )
+        columns = self.round(build, gather(build, grid, x, moved, mask))
+        result = self.round(build, multiply(build, grid, columns, weight, bias[0] if bias else ""))
         build.op("Identity", [result], outputs=[node.output[0]])
 
     def roi_extractor(self, build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
-        """Levels by strict comparison; no RoI thinner than a cell, aligned or not."""
-        told = plugins.read_roi_extractor(node)
+        """Levels by strict comparison; RoIs are widened to a cell, aligned or not."""
+        attributes = onnx_plugins.read_roi_extractor(node)
         *features, rois = node.input
-        if told.roi_scale_factor:
+        if attributes.roi_scale_factor:
             raise CascadeportError(
-                "The executor knows RoiExtractor without scaling of RoIs.",
-                where=f"node {node.name}, roi_scale_factor = {told.roi_scale_factor}",
+                "The reference executor supports RoiExtractor without scaling of RoIs only.",
+                where=f"node {node.name}, roi_scale_factor = {attributes.roi_scale_factor}",
             )
         if self.everything:
             rois = self.round(build, rois)
@@ -168,15 +167,15 @@ class _Rounding:
                 feature=feature,
                 channels=static(known, feature, node)[1],
                 scale=scale,
-                size=(told.pooled_height, told.pooled_width),
-                sampling_ratio=max(told.sample_num, 0),
+                size=(attributes.pooled_height, attributes.pooled_width),
+                sampling_ratio=max(attributes.sample_num, 0),
                 mode="output_half_pixel",
-                shift=0.5 if told.aligned else 0.0,
+                shift=0.5 if attributes.aligned else 0.0,
             )
-            for feature, scale in zip(features, told.spatial_scale, strict=True)
+            for feature, scale in zip(features, attributes.spatial_scale, strict=True)
         ]
         boxes = build.slice(rois, 1, 1, 5)
-        chosen = self.levels(build, boxes, len(features), told.finest_scale)
+        chosen = self.levels(build, boxes, len(features), attributes.finest_scale)
         if not self.everything:
             crop(build, pyramid, rois, chosen, node.output[0])
             return
@@ -196,13 +195,13 @@ class _Rounding:
         return between(build, scale, above)
 
     def nms(self, build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
-        """Greedy NMS of each class by itself, then the best of all classes.
+        """Greedy NMS of each class separately, then the best of all classes.
 
-        The kernel moves boxes into float16 twice over: a tenth of them, with the far corner moved
-        in by one and out again (its areas are those of whole pixels, corners included). What
-        leaves it are the boxes so rounded, times ten. Overlaps are computed in float32 here.
+        The kernel rounds boxes to float16 twice: scaled to a tenth, and with the far corner moved
+        in by one and out again (its areas count whole pixels, both corners included). Its output
+        is the rounded boxes, times ten. Overlaps are computed in float32 here.
         """
-        told = plugins.read_batch_multi_class_nms(node)
+        attributes = onnx_plugins.read_batch_multi_class_nms(node)
         boxes, scores = node.input
         _, count, classes = static(known, scores, node)
         sides = static(known, boxes, node)[2]
@@ -212,8 +211,8 @@ class _Rounding:
                 where=f"node {node.name}",
             )
         if self.operators:
-            boxes = self.tenth(build, boxes)
-        # One NMS batch per class: nothing is moved apart, so nothing is rounded but above.
+            boxes = self.scale_to_tenth(build, boxes)
+        # One NMS batch per class: boxes need no offsets per class, hence no further rounding.
         boxes = build.op("Transpose", [boxes], perm=[0, 2, 1, 3])
         boxes = build.op("Expand", [boxes, build.ints(1, classes, count, 4)])
         boxes = build.reshape(boxes, classes, count, 4)
@@ -223,21 +222,21 @@ class _Rounding:
             [
                 boxes,
                 build.reshape(scores, classes, 1, count),
-                build.ints(told.max_size_per_class),
-                build.const([told.iou_threshold]),
-                build.const([told.score_threshold]),
+                build.ints(attributes.max_size_per_class),
+                build.const([attributes.iou_threshold]),
+                build.const([attributes.score_threshold]),
             ],
         )
         label = build.reshape(build.slice(kept, 1, 0, 1), -1)
-        place = build.reshape(build.slice(kept, 1, 2, 3), -1)
-        place = build.op("Add", [build.op("Mul", [label, build.const(count, np.int64)]), place])
-        total = told.max_total_size
-        chosen = build.op("Gather", [build.reshape(scores, -1), place], axis=0)
+        index = build.reshape(build.slice(kept, 1, 2, 3), -1)
+        index = build.op("Add", [build.op("Mul", [label, build.const(count, np.int64)]), index])
+        total = attributes.max_total_size
+        chosen = build.op("Gather", [build.reshape(scores, -1), index], axis=0)
         chosen = build.op("Concat", [chosen, build.const(np.zeros(total))], axis=0)
         names = [build.graph.fresh(f"{build.prefix}/{stem}") for stem in ("best", "order")]
         build.op("TopK", [chosen, build.ints(total)], outputs=names, axis=0)
 
-        boxes = build.op("Gather", [build.reshape(boxes, -1, 4), place], axis=0)
+        boxes = build.op("Gather", [build.reshape(boxes, -1, 4), index], axis=0)
         if self.operators:
             boxes = self.round(build, build.op("Mul", [boxes, build.const(1 / DOWN_FACTOR)]))
         boxes = build.op("Concat", [boxes, build.const(np.zeros((total, 4)))], axis=0)
@@ -249,8 +248,8 @@ class _Rounding:
         for name, (value, shape) in zip(node.output, results, strict=False):
             build.reshape(value, *shape, output=name)
 
-    def tenth(self, build: Builder, boxes: str) -> str:
-        """Boxes (...,4) as the NMS kernel holds them."""
+    def scale_to_tenth(self, build: Builder, boxes: str) -> str:
+        """Boxes (...,4) as the NMS kernel represents them."""
         boxes = self.round(build, boxes)
         factor = build.const(np.float32(np.float16(DOWN_FACTOR)))
         boxes = self.round(build, build.op("Mul", [boxes, factor]))
@@ -259,8 +258,8 @@ class _Rounding:
         far = self.round(build, build.op("Add", [far, build.const(1.0)]))
         return build.op("Concat", [near, far], axis=3)
 
-    def round_everything(self, graph: Graph) -> None:
-        """Rounds the input, the constants and every result that arithmetic makes."""
+    def round_everything(self, graph: EditableGraph) -> None:
+        """Rounds the input, the constants and the result of every operator in `ROUNDED`."""
         for name in graph.constants.names():
             array = graph.constants[name]
             if array.dtype == np.float32:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cascadeport.evaluation import evaluator as engine
-from cascadeport.evaluation.inputs import Inputs, load
-from cascadeport.evaluation.model import STATS, CategoryAp, Curves, Evaluation, Evaluator
+from cascadeport.evaluation.coco_files import Inputs, load
+from cascadeport.evaluation.result import STATS, CategoryAp, Curves, Evaluation, Evaluator
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,12 +25,12 @@ def evaluate(annotations: Path, detections: Path, image_ids: Sequence[int]) -> E
     """Evaluates detections over exactly the expected pictures.
 
     Args:
-        annotations: COCO's instances format.
-        detections: COCO's results format; a picture without any counts all the same.
-        image_ids: The pictures that count.
+        annotations: A file in COCO's instances format.
+        detections: A file in COCO's results format. A picture without detections counts too.
+        image_ids: The pictures to evaluate.
 
     Raises:
-        CascadeportError: See `cascadeport.evaluation.inputs.load`.
+        CascadeportError: See `cascadeport.evaluation.coco_files.load`.
     """
     inputs = load(annotations, detections, image_ids)
     evaluator = engine.run(inputs)
@@ -39,9 +39,9 @@ def evaluate(annotations: Path, detections: Path, image_ids: Sequence[int]) -> E
     precision = precision[:, :, :, _ALL_AREAS, _MOST_DETECTIONS]
     return Evaluation(
         evaluator=Evaluator(name=engine.NAME, version=engine.VERSION),
-        images=len(inputs.images.ids),
+        pictures=len(inputs.pictures.ids),
         detections=len(inputs.detections),
-        stats={name: _existing(value) for name, value in zip(STATS, evaluator.stats, strict=True)},
+        stats={name: _or_none(value) for name, value in zip(STATS, evaluator.stats, strict=True)},
         per_category=_per_category(inputs, precision),
         pr_curves={
             "iou50": _curves(inputs, precision[_IOU50]),
@@ -50,7 +50,7 @@ def evaluate(annotations: Path, detections: Path, image_ids: Sequence[int]) -> E
     )
 
 
-def _existing(value: float) -> float | None:
+def _or_none(value: float) -> float | None:
     # The COCO API writes -1 for a number that does not exist.
     return None if value < 0 else float(value)
 
@@ -61,13 +61,13 @@ def _per_category(inputs: Inputs, precision: Floats) -> list[CategoryAp]:
     counts = np.bincount(counting, minlength=len(inputs.categories.ids) + 1)
     return [
         CategoryAp(
-            id=number,
-            name=inputs.names[number],
-            ap=_mean(precision[:, :, place]),
-            ap50=_mean(precision[_IOU50, :, place]),
-            annotations=int(counts[place + 1]),
+            id=category_id,
+            name=inputs.names[category_id],
+            ap=_mean(precision[:, :, index]),
+            ap50=_mean(precision[_IOU50, :, index]),
+            annotations=int(counts[index + 1]),
         )
-        for place, number in enumerate(inputs.categories.ids)
+        for index, category_id in enumerate(inputs.categories.ids)
     ]
 
 
@@ -80,11 +80,11 @@ def _curves(inputs: Inputs, precision: Floats) -> Curves:
     """The curves of one IoU threshold; precision is (recalls, categories)."""
     exists = precision[0] > -1
     return Curves(
-        recall=[place / 100 for place in range(len(precision))],
+        recall=[index / 100 for index in range(len(precision))],
         all=precision[:, exists].mean(axis=1).tolist() if exists.any() else None,
         per_category={
-            number: precision[:, place].tolist()
-            for place, number in enumerate(inputs.categories.ids)
-            if exists[place]
+            category_id: precision[:, index].tolist()
+            for index, category_id in enumerate(inputs.categories.ids)
+            if exists[index]
         },
     )

@@ -1,7 +1,7 @@
-"""What CANN's ONNX plug-ins read from a node: an attribute of another type is as good as absent.
+"""What CANN's ONNX plug-ins read from a node; they ignore an attribute of another type.
 
-Read in the plug-ins of CANN 5.1 (docs/lowering.md names the files). The same reading checks a
-graph before `atc` sees it, and tells the reference executor what the operator will be told.
+From the source of CANN 5.1's plug-ins (docs/lowering.md names the files). It is used to check a
+graph before `atc` parses it, and gives the reference executor the attributes that `atc` will use.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from cascadeport.base.errors import CascadeportError
 OPSETS = range(9, 14)
 #: Limits of the BatchMultiClassNonMaxSuppression kernel.
 MAX_KEPT, MAX_CLASSES = 1000, 200
-#: Standard operators whose result has a shape that depends on its content.
+#: Standard operators whose output shape depends on their input's content.
 DYNAMIC = {"NonZero", "NonMaxSuppression", "Shape", "Loop", "If", "Scan", "Range", "Unique"}
 
 
 @dataclass(frozen=True)
-class DeformableConv2D:
-    """As the plug-in fills it in; strides and dilations are height, width."""
+class DeformableConv2DAttributes:
+    """The attributes as the plug-in sets them; strides and dilations are height, width."""
 
     strides: tuple[int, int]
     pads: tuple[int, int, int, int]  # top, bottom, left, right
@@ -35,8 +35,8 @@ class DeformableConv2D:
 
 
 @dataclass(frozen=True)
-class RoiExtractor:
-    """As the plug-in fills it in."""
+class RoiExtractorAttributes:
+    """The attributes as the plug-in sets them."""
 
     finest_scale: int
     roi_scale_factor: float
@@ -49,8 +49,8 @@ class RoiExtractor:
 
 
 @dataclass(frozen=True)
-class BatchMultiClassNMS:
-    """As the plug-in fills it in."""
+class BatchMultiClassNMSAttributes:
+    """The attributes as the plug-in sets them."""
 
     score_threshold: float
     iou_threshold: float
@@ -62,25 +62,25 @@ INT, INTS, STRING = AttributeProto.INT, AttributeProto.INTS, AttributeProto.STRI
 FLOAT, FLOATS = AttributeProto.FLOAT, AttributeProto.FLOATS
 
 
-def read_deformable_conv_2d(node: onnx.NodeProto) -> DeformableConv2D:
-    """strides, pads and dilations take one or two numbers, no more; `groups` must be written."""
-    read = _Reader(node)
+def read_deformable_conv_2d(node: onnx.NodeProto) -> DeformableConv2DAttributes:
+    """Strides, pads and dilations take one or two numbers; `groups` is required."""
+    read = _AttributeReader(node)
     pads = read.pair("pads")
-    return DeformableConv2D(
+    return DeformableConv2DAttributes(
         strides=read.pair("strides"),
         pads=(pads[0], pads[1], pads[0], pads[1]),
         dilations=read.pair("dilations", (1, 1)),
-        groups=read.integer("groups"),  # absent, the plug-in says 0, which is no number of groups
+        groups=read.integer("groups"),  # the plug-in's default is 0, which is not valid
         deformable_groups=read.integer("deformable_groups", 1),
         modulated=bool(read.integer("modulated", 1)),
         data_format=read.string("data_format", "NHWC"),
     )
 
 
-def read_roi_extractor(node: onnx.NodeProto) -> RoiExtractor:
-    """Every attribute has a default in the operator itself, so a wrong type goes unnoticed."""
-    read = _Reader(node)
-    return RoiExtractor(
+def read_roi_extractor(node: onnx.NodeProto) -> RoiExtractorAttributes:
+    """Every attribute has a default in the operator, so a wrong type goes unnoticed."""
+    read = _AttributeReader(node)
+    return RoiExtractorAttributes(
         finest_scale=read.integer("finest_scale", 56),
         roi_scale_factor=read.number("roi_scale_factor", 0.0),
         spatial_scale=read.numbers("spatial_scale", (1 / 4, 1 / 8, 1 / 16, 1 / 32)),
@@ -92,10 +92,10 @@ def read_roi_extractor(node: onnx.NodeProto) -> RoiExtractor:
     )
 
 
-def read_batch_multi_class_nms(node: onnx.NodeProto) -> BatchMultiClassNMS:
+def read_batch_multi_class_nms(node: onnx.NodeProto) -> BatchMultiClassNMSAttributes:
     """All four attributes are required by the operator."""
-    read = _Reader(node)
-    return BatchMultiClassNMS(
+    read = _AttributeReader(node)
+    return BatchMultiClassNMSAttributes(
         score_threshold=read.number("score_threshold"),
         iou_threshold=read.number("iou_threshold"),
         max_size_per_class=read.integer("max_size_per_class"),
@@ -104,28 +104,36 @@ def read_batch_multi_class_nms(node: onnx.NodeProto) -> BatchMultiClassNMS:
 
 
 def check(model: onnx.ModelProto) -> None:
-    """Raises CascadeportError, with every fault, for a graph that `atc` would refuse or misread."""
-    faults = []
-    imports = [(each.domain, each.version) for each in model.opset_import]
+    """Checks that `atc` accepts a graph and reads it as intended.
+
+    Raises:
+        CascadeportError: It does not; every problem is in `details`.
+    """
+    problems = []
+    imports = [(entry.domain, entry.version) for entry in model.opset_import]
     if len(imports) != 1 or imports[0][0] not in ("", "ai.onnx") or imports[0][1] not in OPSETS:
         found = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in imports)
-        faults.append(f"one import of ai.onnx 9 to 13 is wanted, not: {found}")
+        problems.append(f"it must import one opset of ai.onnx, 9 to 13; it imports: {found}")
     opset = imports[0][1] if imports else 11
     for node in model.graph.node:
         try:
-            fault = _fault(node, opset)
+            problem = _problem(node, opset)
         except CascadeportError as error:
-            fault = error.what
-        if fault:
-            faults.append(f"node {node.name or node.output[0]}: {fault}")
+            problem = error.what
+        if problem:
+            problems.append(f"node {node.name or node.output[0]}: {problem}")
     for value in [*model.graph.input, *model.graph.output]:
         if any(not side.dim_value for side in value.type.tensor_type.shape.dim):
-            faults.append(f"{value.name} has a side whose length is not fixed")
-    if faults:
-        raise CascadeportError("This graph is not one for atc.", details=faults)
+            problems.append(f"{value.name} has a dimension that is not fixed")
+    if problems:
+        raise CascadeportError(
+            "atc cannot convert this graph.",
+            details=problems,
+            next="Use this project's own export and lowering.",
+        )
 
 
-def _fault(node: onnx.NodeProto, opset: int) -> str:
+def _problem(node: onnx.NodeProto, opset: int) -> str:
     if node.domain not in ("", "ai.onnx"):
         return f"the domain {node.domain} has no parser"
     if node.op_type == "DeformableConv2D":
@@ -141,20 +149,20 @@ def _fault(node: onnx.NodeProto, opset: int) -> str:
     elif node.op_type == "BatchMultiClassNMS":
         nms = read_batch_multi_class_nms(node)
         if max(nms.max_size_per_class, nms.max_total_size) > MAX_KEPT:
-            return f"more than {MAX_KEPT} boxes cannot be kept"
+            return f"the kernel keeps at most {MAX_KEPT} boxes"
     elif node.op_type in DYNAMIC:
-        return f"the shape of {node.op_type}'s result depends on the picture"
+        return f"the output shape of {node.op_type} depends on the picture"
     elif not defs.has(node.op_type, max_inclusive_version=opset):
         return f"no parser knows {node.op_type} in opset {opset}"
     return ""
 
 
-class _Reader:
-    """Attributes by name and type, as the plug-ins look for them."""
+class _AttributeReader:
+    """Reads attributes by name and type, as the plug-ins do."""
 
     def __init__(self, node: onnx.NodeProto) -> None:
         self.node = node
-        self.given = {(each.name, each.type): each for each in node.attribute}
+        self.given = {(found.name, found.type): found for found in node.attribute}
 
     def _missing(self, name: str, wanted: str) -> CascadeportError:
         kinds = [AttributeProto.AttributeType.Name(k) for n, k in self.given if n == name]

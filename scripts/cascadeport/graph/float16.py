@@ -1,7 +1,8 @@
-"""The network in float16, for devices whose matrix units want it; boxes stay in float32.
+"""The network in float16, for devices with float16 matrix units; boxes stay in float32.
 
-Convolutions and matrix products, and what only passes their values on, compute in float16. RoIs,
-box arithmetic, scores and NMS do not: float16 knows whole pixels only above 1024.
+Convolutions and matrix products compute in float16, and so do operators that only pass their
+values on. RoIs, box arithmetic, scores and NMS do not: above 1024, float16 resolves whole pixels
+only.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from cascadeport.graph.editing import Builder, Graph
+from cascadeport.graph.editing import Builder, EditableGraph
 
 FLOAT, FLOAT16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
-#: The operators with the arithmetic: always in float16, with all of their inputs.
+#: Operators with most of the arithmetic: always in float16, with all of their inputs.
 HEAVY = frozenset({"Conv", "DeformConv", "Gemm", "MatMul"})
-#: In float16 when what they are given is; and how many of their inputs are such values.
+#: In float16 when their inputs are, with the number of inputs that are values.
 PASSING = {
     "Add": 2,
     "Relu": 1,
@@ -27,24 +28,24 @@ PASSING = {
 CHANGE = "computed in float16 up to the heads' outputs; boxes, scores and NMS in float32"
 
 
-def halve(graph: Graph) -> list[str]:
-    """Rewrites a graph of standard operators; returns what that changes, in sentences."""
+def convert_to_float16(graph: EditableGraph) -> list[str]:
+    """Converts a graph of standard operators; returns what that changes, in sentences."""
     halves: set[str] = set()
     casts: dict[tuple[str, int], str] = {}
     nodes: list[onnx.NodeProto] = []
     for node in graph.nodes:
         count = _values(node, halves)
         build = Builder(graph, f"{node.name}/cast")
-        for place, name in enumerate(node.input):
-            if not name or (count and place >= count):
+        for index, name in enumerate(node.input):
+            if not name or (count and index >= count):
                 continue
             if not count:
                 if name in halves:
-                    node.input[place] = _cast(build, name, FLOAT, casts)
+                    node.input[index] = _cast(build, name, FLOAT, casts)
             elif name in graph.constants:
-                node.input[place] = _constant(graph, name, casts)
+                node.input[index] = _constant(graph, name, casts)
             elif name not in halves:
-                node.input[place] = _cast(build, name, FLOAT16, casts)
+                node.input[index] = _cast(build, name, FLOAT16, casts)
         if count:
             halves.update(node.output)
         nodes += [*build.nodes, node]
@@ -69,8 +70,8 @@ def _cast(build: Builder, name: str, kind: int, casts: dict[tuple[str, int], str
     return casts[name, kind]
 
 
-def _constant(graph: Graph, name: str, casts: dict[tuple[str, int], str]) -> str:
-    """The constant in float16, under a name of its own: others may read it in float32."""
+def _constant(graph: EditableGraph, name: str, casts: dict[tuple[str, int], str]) -> str:
+    """The constant in float16 under a new name: other nodes may read it in float32."""
     if (name, FLOAT16) not in casts:
         half = graph.fresh(f"{name}/float16")
         graph.constants[half] = np.asarray(graph.constants[name], np.float16)

@@ -1,4 +1,4 @@
-"""What evaluation leaves: evaluation.json (docs/architecture.md)."""
+"""The result of an evaluation: evaluation.json (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import write_text
 from cascadeport.base.reading import RECORD_LIMIT, read_bytes
 
-FORMAT = 1
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-"""The 12 numbers by the names of COCO's detection leaderboard, in the COCO API's order."""
+"""The 12 numbers, with the names of COCO's detection leaderboard, in the COCO API's order."""
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -38,9 +37,9 @@ class Evaluator(_Frozen):
 
 
 class CategoryAp(_Frozen):
-    """One category: AP over IoU 0.50:0.95, AP at IoU 0.50, and the objects that count.
+    """One category: AP over IoU 0.50:0.95, AP at IoU 0.50, and the number of objects.
 
-    `annotations` leaves crowds out; without any, `ap` and `ap50` are None.
+    `annotations` does not count crowds; where it is 0, `ap` and `ap50` are None.
     """
 
     id: int
@@ -51,10 +50,10 @@ class CategoryAp(_Frozen):
 
 
 class Curves(_Frozen):
-    """Precision at 101 recalls, for one IoU threshold, all areas and 100 detections a picture.
+    """Precision at 101 recalls, for one IoU threshold, all areas and 100 detections per picture.
 
-    `all` is the mean over the categories that have objects, None where no category has any.
-    `per_category` has those categories only, by id.
+    `all` is the mean over the categories with objects, None if there are none. `per_category` has
+    only those categories, by id.
     """
 
     recall: list[_Finite]
@@ -71,11 +70,11 @@ class Curves(_Frozen):
 
 
 class Evaluation(_Frozen):
-    """The accuracy of a pass. A number that does not exist is None."""
+    """The accuracy of a pass. An undefined number is None."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     evaluator: Evaluator
-    images: int
+    pictures: int
     detections: int
     stats: dict[str, _Finite | None]
     per_category: list[CategoryAp]
@@ -106,9 +105,10 @@ def read(path: Path) -> Evaluation:
     """Reads evaluation.json.
 
     Raises:
-        CascadeportError: It cannot be read, or another version of this program wrote it.
+        CascadeportError: It cannot be read, or is not in this version's format.
     """
     remedy = "Evaluate again: remove the folder 'evaluate' and run the same command."
+    content = read_bytes(path, "evaluation", limit=RECORD_LIMIT, next=remedy)
     try:
         content = read_bytes(path, "evaluation", limit=RECORD_LIMIT, next=remedy)
         return Evaluation.model_validate_json(content)

@@ -1,10 +1,10 @@
-"""Reads annotations and detections, checks them, and numbers everything from 1.
+"""Reads and checks COCO's annotation and detection files, and numbers everything from 1.
 
-Evaluators of the COCO API's family write "0" for "no match" into arrays of ids, so an object whose
-annotation has the id 0 counts as never found (cocodataset/cocoapi,
-PythonAPI/pycocotools/cocoeval.py, `evaluateImg`); and ids above 2**53 do not survive in arrays of
-float64. Pictures, categories and annotations are therefore numbered from 1 in the order of their
-ids, which changes nothing else: the order decides between equal scores, and it is kept.
+The COCO API and its ports store 0 for "no match" in arrays of ids, so an object whose annotation
+has the id 0 counts as never found (cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py,
+`evaluateImg`); and ids above 2**53 are not exact in arrays of float64. Pictures, categories and
+annotations are therefore numbered from 1 in the order of their ids. That order breaks ties between
+equal scores, so nothing else changes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from typing_extensions import NotRequired, TypedDict
 
 from cascadeport.base.errors import CascadeportError
+from cascadeport.base.reading import read_bytes
+from cascadeport.datasets.dataset import ANNOTATIONS_LIMIT
 
 _SHOWN = 20
 
@@ -77,17 +79,22 @@ _Parsed = TypeVar("_Parsed")
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """Ids in rising order; the number of an id is its place, counted from 1."""
+class Numbering:
+    """Ids in ascending order, numbered from 1.
+
+    Args:
+        ids: The ids.
+        number_of: The number of each id.
+    """
 
     ids: tuple[int, ...]
-    of: Mapping[int, int]
+    number_of: Mapping[int, int]
 
     @classmethod
-    def give(cls, ids: Sequence[int]) -> Numbers:
-        """Numbers the ids in rising order."""
+    def from_ids(cls, ids: Sequence[int]) -> Numbering:
+        """Numbers ids in ascending order."""
         ordered = tuple(sorted(set(ids)))
-        return cls(ordered, {number: place for place, number in enumerate(ordered, 1)})
+        return cls(ordered, {known: number for number, known in enumerate(ordered, 1)})
 
 
 @dataclass(frozen=True)
@@ -95,13 +102,13 @@ class Objects:
     """The annotations of the expected pictures, n of them, in the order of the file.
 
     Args:
-        images, categories: Numbers from 1 (n).
+        pictures, categories: Numbers from 1 (n).
         boxes: x, y, width, height in pixels (n, 4).
         areas: In square pixels (n).
         crowds: 1 for a crowd (n).
     """
 
-    images: npt.NDArray[np.int64]
+    pictures: npt.NDArray[np.int64]
     categories: npt.NDArray[np.int64]
     boxes: npt.NDArray[np.float64]
     areas: npt.NDArray[np.float64]
@@ -110,19 +117,19 @@ class Objects:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is evaluated.
+    """The inputs of an evaluation.
 
     Args:
-        images: The expected pictures.
+        pictures: The expected pictures.
         categories: All categories of the annotation file.
-        names: Their names, by id.
-        objects: What ought to be found.
+        names: The categories' names, by id.
+        objects: The ground truth.
         detections: Picture number, x, y, width, height, score, category number (m, 7), in the
             order of the file.
     """
 
-    images: Numbers
-    categories: Numbers
+    pictures: Numbering
+    categories: Numbering
     names: Mapping[int, str]
     objects: Objects
     detections: npt.NDArray[np.float64]
@@ -134,54 +141,56 @@ def load(annotations: Path, detections: Path, image_ids: Sequence[int]) -> Input
     Args:
         annotations: COCO's instances format.
         detections: COCO's results format.
-        image_ids: The pictures that count, whether anything was detected in them or not.
+        image_ids: The pictures to evaluate, with or without detections.
 
     Raises:
         CascadeportError: A file cannot be read or breaks its format, an expected picture is not in
             the annotations, or a detection is of a picture that is not expected or of a category
-            that is not in the annotations; with the places.
+            that is not in the annotations; with their positions.
     """
     if not image_ids:
         raise CascadeportError("There is no picture to evaluate.", where=str(annotations))
-    images = Numbers.give(image_ids)
+    pictures = Numbering.from_ids(image_ids)
     truth = _parse(_ANNOTATIONS, annotations, "annotation file")
     known = {image["id"] for image in truth["images"]}
-    _stop(
-        (f"picture {number} is not in 'images'" for number in images.ids if number not in known),
-        "Pictures of this run are missing in the annotation file",
+    _fail_on(
+        (f"picture {one} is not in 'images'" for one in pictures.ids if one not in known),
+        "Pictures of this run are missing from the annotation file",
         annotations,
         "Use the annotation file of the data set that was run.",
     )
-    categories = Numbers.give([category["id"] for category in truth["categories"]])
+    categories = Numbering.from_ids([category["id"] for category in truth["categories"]])
     return Inputs(
-        images=images,
+        pictures=pictures,
         categories=categories,
         names={category["id"]: category["name"] for category in truth["categories"]},
-        objects=_objects(truth["annotations"], images, categories, annotations),
-        detections=_detections(detections, images, categories),
+        objects=_objects(truth["annotations"], pictures, categories, annotations),
+        detections=_detections(detections, pictures, categories),
     )
 
 
 def _objects(
-    records: list[_Annotation], images: Numbers, categories: Numbers, path: Path
+    records: list[_Annotation], pictures: Numbering, categories: Numbering, path: Path
 ) -> Objects:
-    _stop(
+    _fail_on(
         (
             f"annotations[{index}].category_id: there is no category {record['category_id']}"
             for index, record in enumerate(records)
-            if record["category_id"] not in categories.of
+            if record["category_id"] not in categories.number_of
         ),
-        "Annotations have categories that are not in 'categories'",
+        "Annotations refer to categories that are not in 'categories'",
         path,
         "Correct the annotation file.",
     )
-    kept = [record for record in records if record["image_id"] in images.of]
+    kept = [record for record in records if record["image_id"] in pictures.number_of]
     boxes = np.array([record["bbox"] for record in kept], dtype=np.float64).reshape(-1, 4)
     areas = [record.get("area") for record in kept]
     return Objects(
-        images=np.array([images.of[record["image_id"]] for record in kept], dtype=np.int64),
+        pictures=np.array(
+            [pictures.number_of[record["image_id"]] for record in kept], dtype=np.int64
+        ),
         categories=np.array(
-            [categories.of[record["category_id"]] for record in kept], dtype=np.int64
+            [categories.number_of[record["category_id"]] for record in kept], dtype=np.int64
         ),
         boxes=boxes,
         areas=np.array(
@@ -195,66 +204,61 @@ def _objects(
     )
 
 
-def _detections(path: Path, images: Numbers, categories: Numbers) -> npt.NDArray[np.float64]:
+def _detections(path: Path, pictures: Numbering, categories: Numbering) -> npt.NDArray[np.float64]:
     records = _parse(_DETECTIONS, path, "file of detections")
-    _stop(
-        _strangers(records, images, categories),
+    _fail_on(
+        _mismatches(records, pictures, categories),
         "Detections do not belong to this data set",
         path,
-        "Detections must come from the run that is evaluated; run it again.",
+        "Detections must come from the evaluated run; run it again.",
     )
     rows = np.empty((len(records), 7), dtype=np.float64)
     if records:
-        rows[:, 0] = [images.of[record["image_id"]] for record in records]
+        rows[:, 0] = [pictures.number_of[record["image_id"]] for record in records]
         rows[:, 1:5] = [record["bbox"] for record in records]
         rows[:, 5] = [record["score"] for record in records]
-        rows[:, 6] = [categories.of[record["category_id"]] for record in records]
+        rows[:, 6] = [categories.number_of[record["category_id"]] for record in records]
     return rows
 
 
-def _strangers(records: list[_Detection], images: Numbers, categories: Numbers) -> Iterator[str]:
+def _mismatches(
+    records: list[_Detection], pictures: Numbering, categories: Numbering
+) -> Iterator[str]:
     for index, record in enumerate(records):
-        if record["image_id"] not in images.of:
+        if record["image_id"] not in pictures.number_of:
             yield f"[{index}].image_id: picture {record['image_id']} is not one of this run"
-        if record["category_id"] not in categories.of:
+        if record["category_id"] not in categories.number_of:
             yield f"[{index}].category_id: there is no category {record['category_id']}"
 
 
 def _parse(schema: TypeAdapter[_Parsed], path: Path, what: str) -> _Parsed:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CascadeportError(
-            f"The {what} cannot be read: {error.strerror}.",
-            where=str(path),
-            next="Check the path and its permissions.",
-        ) from error
+    content = read_bytes(path, what, limit=ANNOTATIONS_LIMIT)
     try:
         return schema.validate_json(content.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as error:
-        _stop(
-            (_sentence(fault) for fault in error.errors(include_url=False)),
+        _fail_on(
+            (_describe(entry) for entry in error.errors(include_url=False)),
             f"The {what} cannot be used",
             path,
-            "Is it a whole file of COCO's format? Correct it or make it again.",
+            "Is it a complete file in COCO's format? Correct it or generate it again.",
         )
         raise
 
 
-def _sentence(fault: Mapping[str, Any]) -> str:
-    place = "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]
+def _describe(entry: Mapping[str, Any]) -> str:
+    position = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in entry["loc"]
     ).lstrip(".")
-    given = fault.get("input")
+    given = entry.get("input")
     shown = f" (it is {given!r})" if isinstance(given, (str, int, float, bool)) else ""
-    message = str(fault["msg"])
-    if fault["type"] in ("json_invalid", "missing"):
+    message = str(entry["msg"])
+    if entry["type"] in ("json_invalid", "missing"):
         shown = ""
-    return f"{place or 'the file'}: {message[0].lower()}{message[1:]}{shown}"
+    return f"{position or 'the file'}: {message[0].lower()}{message[1:]}{shown}"
 
 
-def _stop(faults: Iterator[str], what: str, path: Path, remedy: str) -> None:
-    found = list(faults)
+def _fail_on(problems: Iterator[str], what: str, path: Path, remedy: str) -> None:
+    found = list(problems)
     if not found:
         return
     shown = found[:_SHOWN]
