@@ -23,7 +23,7 @@ sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY)]
 
 from _jobs import make_job  # noqa: E402
 from cascadeport import backends, datasets, evaluation, scenes  # noqa: E402
-from cascadeport.backends.ascend.executor import executable  # noqa: E402
+from cascadeport.backends.ascend.reference_executor import executable  # noqa: E402
 from cascadeport.config import cards  # noqa: E402
 from cascadeport.graph import Request  # noqa: E402
 from cascadeport.pipeline.job import network_input  # noqa: E402

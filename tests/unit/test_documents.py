@@ -16,6 +16,11 @@ PLACEHOLDERS = {"NAME", "TARGET", "BACKEND", "RUNNER", "test_BACKEND"}
 WRITTEN = {"images/bases.lock"}
 
 
+MODULE = re.compile(r"`(\w+\.py)`")
+# Files of CANN's published sources.
+ELSEWHERE = {"deformable_offsets.py", "roi_extractor.py"}
+
+
 def documents(repository: Path) -> list[Path]:
     """All Markdown files of the checkout."""
     folders = ("docs", "bundle", "images")
@@ -51,6 +56,16 @@ def test_named_paths_exist(repository: Path) -> None:
             if not (repository / name).exists():
                 missing.append(f"{document.relative_to(repository)}: {name}")
     assert not missing
+
+
+def test_named_modules_exist(repository: Path) -> None:
+    folders = (repository / name for name in ROOTS.split("|"))
+    present = {path.name for folder in folders for path in folder.rglob("*.py")}
+    unknown = []
+    for document in documents(repository):
+        named = set(MODULE.findall(document.read_text(encoding="utf-8")))
+        unknown += [f"{document.name}: {name}" for name in named - present - ELSEWHERE]
+    assert not sorted(unknown)
 
 
 @pytest.mark.parametrize("name", ["all", "test"])
