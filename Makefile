@@ -55,7 +55,8 @@ test: $(VENV)/ready-dev ## the tests: TESTS="-k report" picks some
 	@PYTEST_ADDOPTS="$$TESTS" $(VENV)/bin/python -m pytest
 
 lint: $(VENV)/ready-dev ## style and types
-	@$(VENV)/bin/python -m ruff check . && $(VENV)/bin/python -m ruff format --check . && $(VENV)/bin/python -m mypy && $(VENV)/bin/python $(VENV)/bin/lint-imports
+	@$(VENV)/bin/python -m ruff check . && $(VENV)/bin/python -m ruff format --check . && $(VENV)/bin/python -m mypy && \
+	  PYTHONPATH=scripts:. $(VENV)/bin/python $(VENV)/bin/lint-imports --no-logo
 
 bench: $(VENV)/ready-dev ## measure, and write docs/benchmarks.md
 	@$(VENV)/bin/python benchmarks/run.py
