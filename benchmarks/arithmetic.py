@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY)]
 
 from cascadeport import backends, datasets, evaluation, scenes  # noqa: E402
-from cascadeport.backends.ascend.executor import executable  # noqa: E402
+from cascadeport.backends.ascend.reference_executor import executable  # noqa: E402
 from cascadeport.config import cards  # noqa: E402
 from cascadeport.graph import Request  # noqa: E402
 from cascadeport.pipeline import job as jobs  # noqa: E402
