@@ -25,10 +25,11 @@ from cascadeport import backends, datasets, evaluation, scenes  # noqa: E402
 from cascadeport.backends.ascend.reference_executor import executable  # noqa: E402
 from cascadeport.config import cards  # noqa: E402
 from cascadeport.graph import Request  # noqa: E402
-from cascadeport.pipeline import job as jobs  # noqa: E402
+from cascadeport.pipeline.job import network_input  # noqa: E402
+from jobs import make_job  # noqa: E402
 
 from bundle.geometry import fit  # noqa: E402
-from bundle.job import FORMAT, Job, check_job  # noqa: E402
+from bundle.job import Job  # noqa: E402
 from bundle.picture import read_picture  # noqa: E402
 from bundle.postprocess import coco_rows, locate  # noqa: E402
 from bundle.preprocess import Canvas, Preprocessor  # noqa: E402
@@ -61,34 +62,24 @@ class Contender:
 
 def job_for(card: cards.Card, dataset: datasets.Dataset, folder: Path) -> Job:
     """The bundle's job, of which only preparing and locating is used."""
-    return check_job(
-        {
-            "format": FORMAT,
-            "networks": [{"path": "unused.onnx", "sha256": "0" * 64}],
-            "input": jobs.network_input(card),
-            "outputs": {"boxes": "boxes", "labels": "labels"},
-            "preprocess": {
-                "mean": list(card.input.mean),
-                "std": list(card.input.std),
-                "channels": card.input.channels,
-                "padding": card.input.padding,
-            },
-            "postprocess": {"score_threshold": 0.05, "max_detections": 100},
-            "classes": [each.model_dump() for each in card.classes],
-            "pictures": {
-                "root": str(dataset.pictures_dir),
-                "items": [
-                    {"id": each.id, "file": each.file, "width": each.width, "height": each.height}
-                    for each in dataset.items
-                ],
-            },
-            "runner": {"name": "onnxruntime", "threads": 1, "options": {}},
-            "stream": {"workers": 1, "queue": 1},
-            "measure": {"warmup": 0, "repeats": 1, "repeat_pictures": 1},
-            "keep_going": False,
-            "draw": 0,
+    return make_job(
+        folder,
+        networks=[{"path": "unused.onnx", "sha256": "0" * 64}],
+        input=network_input(card),
+        preprocess={
+            "mean": list(card.input.mean),
+            "std": list(card.input.std),
+            "channels": card.input.channels,
+            "padding": card.input.padding,
         },
-        str(folder),
+        classes=[each.model_dump() for each in card.classes],
+        pictures={
+            "root": str(dataset.pictures_dir),
+            "items": [
+                {"id": each.id, "file": each.file, "width": each.width, "height": each.height}
+                for each in dataset.items
+            ],
+        },
     )
 
 

@@ -22,7 +22,7 @@ from _pictures import pictures
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY)]
 
-from bundle.geometry import Geometry, fit  # noqa: E402
+from bundle.geometry import PictureGeometry, fit  # noqa: E402
 from bundle.job import Picture, Preprocess, Shape  # noqa: E402
 from bundle.picture import read_picture  # noqa: E402
 from bundle.preprocess import Canvas, Preprocessor  # noqa: E402
@@ -36,18 +36,18 @@ def settings_of(dtype: str) -> Preprocess:
     return Preprocess(dtype, (Shape(SIZE, SIZE),), (SIZE, SIZE), MEAN, STD, "rgb", "centre")
 
 
-def geometry_of(path: Path) -> Geometry:
+def geometry_of(path: Path) -> PictureGeometry:
     height, width = cv2.imread(str(path)).shape[:2]
     return fit(Picture(1, path.name, width, height), settings_of("float32"))
 
 
-def bare(path: Path, geometry: Geometry) -> np.ndarray:
+def bare(path: Path, geometry: PictureGeometry) -> np.ndarray:
     """Decode and resize; what nobody can do without."""
     image = cv2.imread(str(path))
     return cv2.resize(image, (geometry.resized_width, geometry.resized_height))
 
 
-def guide(path: Path, geometry: Geometry) -> np.ndarray:
+def guide(path: Path, geometry: PictureGeometry) -> np.ndarray:
     """The operations of mmcv 1.2.4 in the order in which the vendor's guide calls them."""
     image = bare(path, geometry).copy().astype(np.float32)
     mean = np.float64(np.float32(MEAN).reshape(1, -1))
@@ -62,12 +62,12 @@ def guide(path: Path, geometry: Geometry) -> np.ndarray:
     return np.ascontiguousarray(padded.transpose(2, 0, 1))[np.newaxis]
 
 
-def by_bundle(dtype: str) -> Callable[[Path, Geometry], np.ndarray]:
+def by_bundle(dtype: str) -> Callable[[Path, PictureGeometry], np.ndarray]:
     """The bundle's own way, with its checks of the picture."""
     settings = settings_of(dtype)
     preprocessor, canvas = Preprocessor(settings), Canvas(settings)
 
-    def prepare(path: Path, geometry: Geometry) -> np.ndarray:
+    def prepare(path: Path, geometry: PictureGeometry) -> np.ndarray:
         picture = Picture(1, path.name, geometry.width, geometry.height)
         image = read_picture(str(path), picture)
         preprocessor.prepare(image, fit(picture, settings), canvas)
@@ -77,8 +77,8 @@ def by_bundle(dtype: str) -> Callable[[Path, Geometry], np.ndarray]:
 
 
 def measure(
-    ways: dict[str, Callable[[Path, Geometry], object]],
-    todo: list[tuple[Path, Geometry]],
+    ways: dict[str, Callable[[Path, PictureGeometry], object]],
+    todo: list[tuple[Path, PictureGeometry]],
     rounds: int,
 ) -> dict[str, list[float]]:
     """Milliseconds per picture, the median of the rounds."""
@@ -102,14 +102,14 @@ def main() -> int:
         todo = [(path, geometry_of(path)) for path in paths]
         floats = by_bundle("float32")
 
-        def guide_to_disk(path: Path, geometry: Geometry) -> None:
+        def guide_to_disk(path: Path, geometry: PictureGeometry) -> None:
             guide(path, geometry).tofile(Path(folder) / "one.bin")
 
         for path, geometry in todo:
             if guide(path, geometry).tobytes() != floats(path, geometry).tobytes():
                 print(f"the inputs differ: {path}", file=sys.stderr)
                 return 1
-        ways: dict[str, Callable[[Path, Geometry], object]] = {
+        ways: dict[str, Callable[[Path, PictureGeometry], object]] = {
             "bare decode and resize": bare,
             "bundle, uint8 input": by_bundle("uint8"),
             "bundle, float32 input": floats,

@@ -27,7 +27,9 @@ from _pictures import pictures
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY)]
 
-from bundle.job import FORMAT, Job, check_job  # noqa: E402
+from jobs import make_job  # noqa: E402
+
+from bundle.job import Job  # noqa: E402
 from bundle.run import run  # noqa: E402
 from bundle.runners import Outputs, Runner  # noqa: E402
 
@@ -74,34 +76,20 @@ def job(paths: list[Path], count: int, model: Path, options: dict[str, Any]) -> 
         }
         for number in range(count)
     ]
-    content = {
-        "format": FORMAT,
-        "networks": [
-            {"path": str(model), "sha256": hashlib.sha256(model.read_bytes()).hexdigest()}
-        ],
-        "input": {
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    return make_job(
+        Path("/"),
+        networks=[{"path": str(model), "sha256": digest}],
+        input={
             "name": "input",
             "dtype": "float32",
             "shapes": [[SIZE, SIZE]],
             "resize": [SIZE, SIZE],
         },
-        "outputs": {"boxes": "boxes", "labels": "labels"},
-        "preprocess": {
-            "mean": [123.675, 116.28, 103.53],
-            "std": [58.395, 57.12, 57.375],
-            "channels": "rgb",
-            "padding": "centre",
-        },
-        "postprocess": {"score_threshold": 0.05, "max_detections": 100},
-        "classes": [{"name": f"class {n}", "category_id": n + 1} for n in range(80)],
-        "pictures": {"root": "/", "items": items},
-        "runner": {"name": "sleep", "threads": 1, "options": options},
-        "stream": {"workers": 1, "queue": 4},
-        "measure": {"warmup": 3, "repeats": 1, "repeat_pictures": 1},
-        "keep_going": False,
-        "draw": 0,
-    }
-    return check_job(content, "/")
+        classes=[{"name": f"class {n}", "category_id": n + 1} for n in range(80)],
+        pictures={"root": "/", "items": items},
+        runner={"name": "sleep", "threads": 1, "options": options},
+    )
 
 
 def measure(count: int, seconds: float, keeps_lock: bool, chips: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Digests: of a file, and of the bundle itself."""
+"""Digests: of a file, of several, and of the bundle itself."""
 
 from __future__ import annotations
 
@@ -6,30 +6,35 @@ import hashlib
 import os
 from typing import List, Sequence
 
-_CHUNK = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 
 def file_digest(path: str) -> str:
-    """The sha256 of a file's content, in hexadecimal."""
+    """The sha256 of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     sha = hashlib.sha256()
     with open(path, "rb") as stream:
-        for chunk in iter(lambda: stream.read(_CHUNK), b""):
+        for chunk in iter(lambda: stream.read(_CHUNK_BYTES), b""):
             sha.update(chunk)
     return sha.hexdigest()
 
 
 def joint_digest(digests: Sequence[str]) -> str:
-    """One digest for several files: of one, its own; else the sha256 of theirs, in order."""
+    """One digest for several: a single one itself, else the sha256 of them all, in order."""
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def bundle_digest() -> str:
-    """The sha256 over the bundle's own Python files: their names and contents, in order.
+    """The sha256 of the bundle's own Python files: their names and contents, in sorted order.
 
-    Results of equal digests came from the same code. Names are relative and written with `/`;
-    lengths are hashed too, so that no content can pass for the next file's name.
+    Results with the same digest were computed by the same code. Names are relative to the bundle
+    and separated by `/`. Lengths are hashed too, so that no content can imitate the beginning of
+    another file.
     """
     root = os.path.dirname(os.path.abspath(__file__))
     sha = hashlib.sha256()

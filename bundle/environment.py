@@ -1,4 +1,4 @@
-"""What the pass ran on: enough to tell two results apart."""
+"""What a pass ran on, in enough detail to explain why two results differ."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def environment(job: Job, runner: Runner) -> Dict[str, Any]:
 
 
 def versions() -> Dict[str, str]:
-    """What the bundle itself is run by."""
+    """The versions of Python and of the bundle's libraries."""
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -31,22 +31,22 @@ def versions() -> Dict[str, str]:
 
 
 def host() -> Dict[str, str]:
-    """The machine."""
+    """The processor's model and the operating system."""
     return {"cpu": _cpu_model(), "platform": platform.platform()}
 
 
 def peak_rss_bytes() -> Optional[int]:
-    """The most memory this process held at any moment, in bytes; None where nobody tells.
+    """The peak resident memory of this process in bytes; None where it is not known.
 
-    From the kernel's own mark for this program. `getrusage` is only asked elsewhere: on Linux it
-    starts from what the parent had used before it started this program.
+    This is the kernel's own figure for this program. `getrusage` is only a fallback: on Linux its
+    figure includes what the parent process had used before it started this program.
     """
     value = _proc_field("/proc/self/status", "VmHWM")
     if value is not None:
         return int(value.split()[0]) * 1024
     try:
         import resource
-    except ImportError:  # not on Windows
+    except ImportError:  # on Windows
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,14 +1,14 @@
-"""Errors that can be explained, and the one exception that a signal raises."""
+"""Errors that explain themselves, and the exception that a signal raises."""
 
 from __future__ import annotations
 
 
 class BundleError(Exception):
-    """A failure that can be explained.
+    """An error that explains itself.
 
     Args:
-        what: One sentence that says what happened.
-        where: The file, key, picture or output it happened in, if there is one.
+        what: One sentence: what happened.
+        where: The file, key, picture or output that it is about, if any.
         next: What the user can do about it.
     """
 
@@ -27,7 +27,7 @@ class PictureError(BundleError):
 
 
 class Interrupted(BaseException):
-    """The process was told to stop. `exit_code` is 128 + the signal's number."""
+    """A signal asked the process to stop. `exit_code` is 128 + the signal's number."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)

@@ -1,4 +1,4 @@
-"""What the bundle says on standard output: JSON lines, and nothing else."""
+"""The events on standard output: JSON lines, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import Any, Optional, TextIO
 
 from bundle.errors import BundleError
 
-# A bar needs no more, and a fast network must not drown its reader.
+# Often enough for a progress bar, and a fast network does not flood its reader.
 _SECONDS_BETWEEN_PROGRESS = 0.1
 
 
-_own: Optional[TextIO] = None
+_stream: Optional[TextIO] = None
 
 
 def claim_standard_output() -> None:
-    """Keeps standard output for events: what runtimes print there goes to standard error."""
-    global _own
+    """Reserves standard output for events. What runtimes print there goes to standard error."""
+    global _stream
     sys.stdout.flush()
-    _own = os.fdopen(os.dup(1), "w")
+    _stream = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
 
 def emit(event: str, **fields: Any) -> None:
-    """Writes one event. ASCII only, so that a container without a locale can say it too."""
-    stream = _own or sys.stdout
+    """Writes one event. It is ASCII, so that it works in a container without a locale."""
+    stream = _stream or sys.stdout
     stream.write(json.dumps(dict({"event": event}, **fields)) + "\n")
     stream.flush()
 
 
 def note(text: str) -> None:
-    """Tells the user something that is no error."""
+    """Tells the user something that is not an error."""
     emit("note", text=text)
 
 
@@ -43,22 +43,27 @@ def error(failure: BundleError) -> None:
 
 
 class Progress:
-    """Counts one phase. The first and the last count are always told, others a few per second."""
+    """Counts the steps of a phase. Emits the first and last count, and up to ten a second between.
+
+    Args:
+        phase: The name of the phase.
+        total: How many steps it has.
+    """
 
     def __init__(self, phase: str, total: int) -> None:
         self._phase = phase
         self._total = total
         self._done = 0
-        self._told = 0.0
-        self._tell()
+        self._last_emitted = 0.0
+        self._emit()
 
     def step(self) -> None:
-        """One more is done."""
+        """Counts one more step."""
         self._done += 1
-        late = time.monotonic() - self._told >= _SECONDS_BETWEEN_PROGRESS
-        if late or self._done == self._total:
-            self._tell()
+        due = time.monotonic() - self._last_emitted >= _SECONDS_BETWEEN_PROGRESS
+        if due or self._done == self._total:
+            self._emit()
 
-    def _tell(self) -> None:
-        self._told = time.monotonic()
+    def _emit(self) -> None:
+        self._last_emitted = time.monotonic()
         emit("progress", phase=self._phase, done=self._done, total=self._total)

@@ -1,4 +1,4 @@
-"""The files that a pass leaves. A full disk is an error that names the file."""
+"""The files that a pass writes. A full disk is an error that names the file."""
 
 from __future__ import annotations
 
@@ -15,27 +15,35 @@ _PART = ".part"
 
 @contextmanager
 def write_errors(path: str) -> Iterator[None]:
-    """Turns what goes wrong while writing `path` into a BundleError."""
+    """Turns an OSError raised while writing `path` into a BundleError."""
     try:
         yield
     except OSError as failure:
         if failure.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = "Free space on that disk, or give another folder; then run again."
+            advice = "Free space on that disk, or use another folder; then run again."
         else:
-            advice = "Give a folder that can be written to."
+            advice = "Use a folder that can be written to."
         raise BundleError(
             "A result cannot be written: {}.".format(failure.strerror or failure), path, advice
         ) from None
 
 
 def make_folder(path: str) -> None:
-    """Makes a folder and those above it."""
+    """Creates a folder, and its parents, if it does not exist.
+
+    Raises:
+        BundleError: It cannot be created.
+    """
     with write_errors(path):
         os.makedirs(path, exist_ok=True)
 
 
 def write_json(path: str, data: Any) -> None:
-    """Writes a JSON file; under its name it is whole or absent."""
+    """Writes a JSON file atomically.
+
+    Raises:
+        BundleError: It cannot be written.
+    """
     with write_errors(path):
         with open(path + _PART, "w", encoding="utf-8") as stream:
             json.dump(data, stream, indent=1, allow_nan=False)
@@ -44,7 +52,15 @@ def write_json(path: str, data: Any) -> None:
 
 
 class Lines:
-    """A text file that grows by lines."""
+    """A text file that is written line by line. Use it as a context manager.
+
+    Args:
+        path: The file.
+        header: What it starts with.
+
+    Raises:
+        BundleError: It cannot be written; so do `write` and the end of the context.
+    """
 
     def __init__(self, path: str, header: str = "") -> None:
         self._path = path
@@ -60,15 +76,22 @@ class Lines:
             self._stream.close()
 
     def write(self, line: str) -> None:
-        """Adds a line, which brings its own line end."""
+        """Adds a line. It must end with a newline."""
         with write_errors(self._path):
             self._stream.write(line)
 
 
 class JsonRows:
-    """A JSON array of objects that grows, and is never held in memory.
+    """A JSON array of objects that is never held in memory. Use it as a context manager.
 
-    Under its name it is whole or absent: without `with` coming to a good end it stays `.part`.
+    It is written atomically: until the context ends without an exception, the file's name ends in
+    `.part`.
+
+    Args:
+        path: The file.
+
+    Raises:
+        BundleError: It cannot be written; so do `write` and the end of the context.
     """
 
     def __init__(self, path: str) -> None:

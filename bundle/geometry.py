@@ -1,4 +1,4 @@
-"""Where a picture lies in the network's input: computed once, written, and read back."""
+"""A picture's position in the network's input: computed once, written, and read back."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bundle.job import Picture, Preprocess, Shape
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """The geometry of one picture.
+class PictureGeometry:
+    """The position and scale of one picture in the network's input.
 
     Args:
         id: The picture's id in the data set.
@@ -21,12 +21,12 @@ class Geometry:
         height: Height of the picture in pixels.
         input_width: Width of the network's input in pixels.
         input_height: Height of the network's input in pixels.
-        resized_width: Width of the picture inside the network input.
-        resized_height: Height of the picture inside the network input.
-        left: Columns of padding left of it.
+        resized_width: Width of the resized picture in network pixels.
+        resized_height: Height of the resized picture in network pixels.
+        left: Columns of padding to its left.
         top: Rows of padding above it.
-        scale_x: Network pixels per picture pixel, across.
-        scale_y: Network pixels per picture pixel, down.
+        scale_x: Network pixels per picture pixel, horizontally.
+        scale_y: Network pixels per picture pixel, vertically.
     """
 
     id: int
@@ -44,7 +44,7 @@ class Geometry:
 
     @property
     def shape(self) -> Shape:
-        """The input that the picture lies in."""
+        """The shape of the input that the picture is in."""
         return Shape(self.input_height, self.input_width)
 
     def to_line(self) -> str:
@@ -52,17 +52,17 @@ class Geometry:
         return json.dumps(asdict(self))
 
 
-def fit(picture: Picture, settings: Preprocess) -> Geometry:
-    """Fits a picture into the first input that takes it, keeping the ratio of its edges.
+def fit(picture: Picture, settings: Preprocess) -> PictureGeometry:
+    """Fits a picture into the first input that is large enough, keeping its aspect ratio.
 
-    It is as large as `settings.resize` allows for its long and its short edge. An edge is
-    `int(edge * scale + 0.5)` pixels long, as `mmcv.imrescale` has it (open-mmlab/mmcv v1.2.4,
-    mmcv/image/geometric.py). Where that gives 0, on pictures more than 2 * the long edge times
-    longer than wide, mmcv fails; here the edge is 1 pixel long.
+    The picture becomes as large as `settings.resize` allows for its long and its short edge. An
+    edge has `int(edge * scale + 0.5)` pixels, as in `mmcv.imrescale` (open-mmlab/mmcv v1.2.4,
+    mmcv/image/geometric.py). If that is 0, which takes an aspect ratio of more than twice the long
+    edge, mmcv fails; here the edge has 1 pixel.
 
     Args:
         picture: The picture and its size.
-        settings: Of a job that has been checked: there is an input for every picture.
+        settings: From a job that has been checked, so that there is an input for every picture.
     """
     long, short = settings.resize
     edges = picture.width, picture.height
@@ -70,7 +70,7 @@ def fit(picture: Picture, settings: Preprocess) -> Geometry:
     width, height = (max(1, int(edge * scale + 0.5)) for edge in edges)
     shape = next(one for one in settings.shapes if height <= one.height and width <= one.width)
     centre = settings.padding == "centre"
-    return Geometry(
+    return PictureGeometry(
         id=picture.id,
         file=picture.file,
         width=picture.width,
@@ -86,14 +86,14 @@ def fit(picture: Picture, settings: Preprocess) -> Geometry:
     )
 
 
-def read_geometry(path: str) -> Dict[int, Geometry]:
+def read_geometry(path: str) -> Dict[int, PictureGeometry]:
     """Reads `geometry.jsonl`.
 
     Returns:
-        The geometry of every picture, by its id.
+        The geometries by the pictures' ids.
 
     Raises:
-        BundleError: The file cannot be read or a line is not a geometry.
+        BundleError: The file cannot be read, or a line is not a geometry.
     """
     geometries = {}
     line_number = 0
@@ -101,12 +101,12 @@ def read_geometry(path: str) -> Dict[int, Geometry]:
         with open(path, encoding="utf-8") as stream:
             for line in stream:
                 line_number += 1
-                geometry = Geometry(**json.loads(line))
+                geometry = PictureGeometry(**json.loads(line))
                 geometries[geometry.id] = geometry
     except (OSError, ValueError, TypeError) as failure:
         raise BundleError(
             "The geometry of the pictures cannot be read: {}.".format(failure),
             "{}, line {}".format(path, line_number) if line_number else path,
-            "Preprocess the pictures again: boxes are never brought back by a guess.",
+            "Preprocess the pictures again: boxes are never mapped back by a guess.",
         ) from None
     return geometries

@@ -1,4 +1,4 @@
-"""The job: what the orchestrator compiled from card, target and data set, checked once more."""
+"""The job that the orchestrator compiled from card, target and data set, checked once more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORMAT = 3
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of the data set, with the size that its annotations speak of."""
+    """A picture of the data set, with its size in pixels according to the annotations."""
 
     id: int
     file: str
@@ -24,14 +24,14 @@ class Picture:
 
 
 class Shape(NamedTuple):
-    """Rows and columns of a network's input, in pixels."""
+    """The size of a network's input in pixels."""
 
     height: int
     width: int
 
     @property
     def name(self) -> str:
-        """What files and messages call it: `800x1344`."""
+        """Its name in files and messages, such as `800x1344`."""
         return "{}x{}".format(self.height, self.width)
 
 
@@ -42,14 +42,14 @@ class Preprocess:
     Args:
         dtype: `float32` (1,3,H,W) normalised here, or `uint8` (1,H,W,3) normalised inside the
             network.
-        shapes: The inputs that there are, a network for each. A picture takes the first that it
-            fits into.
-        resize: What the long and the short edge of a picture are at most after resizing; one of
-            them is exactly that.
-        mean: Per channel, in the order of `channels`.
-        std: Per channel, in the order of `channels`.
-        channels: `rgb` or `bgr`: the order in which the network wants them.
-        padding: `centre`, or `corner`: all of it right and below.
+        shapes: The shapes of inputs, one for each network. A picture uses the first that it fits
+            into.
+        resize: The maximum of the long and of the short edge of a resized picture, in pixels. One
+            of the two is reached.
+        mean: The mean of each channel, in the order of `channels`.
+        std: The standard deviation of each channel, in the order of `channels`.
+        channels: `rgb` or `bgr`: the order of the network's channels.
+        padding: `centre`, or `corner`: all padding is to the right and below.
     """
 
     dtype: str
@@ -61,15 +61,15 @@ class Preprocess:
     padding: str
 
     def batch(self, shape: Shape) -> Tuple[int, int, int, int]:
-        """The shape of the array that a network of that input takes."""
+        """The shape of the array that the network of this shape takes."""
         if self.dtype == "uint8":
             return (1, shape.height, shape.width, 3)
         return (1, 3, shape.height, shape.width)
 
 
 @dataclass(frozen=True)
-class Network:
-    """A network's file, and the shape of its input."""
+class NetworkFile:
+    """A network's file, its sha256, and the shape of its input."""
 
     path: str
     sha256: str
@@ -78,27 +78,39 @@ class Network:
 
 @dataclass(frozen=True)
 class RunnerSettings:
-    """The runtime, what it shall run on, and how the networks' input and outputs are called."""
+    """The runner, its settings, and the names of the networks' input and outputs.
+
+    Args:
+        name: The runner's name: a folder below runners/.
+        provider: What the runner should use; empty for its default. Its meaning is the runner's.
+        threads: How many threads the runtime may use.
+        options: More settings. Their meaning is the runner's, except for `devices` (see `lanes`)
+            and `own_process` (see `runners.needs_own_process`).
+        networks: One for each of the job's shapes.
+        input: The name of the input.
+        boxes: The name of the output with the boxes.
+        labels: The name of the output with the labels.
+    """
 
     name: str
     provider: str
     threads: int
     options: Dict[str, Any]
-    networks: Tuple[Network, ...]
+    networks: Tuple[NetworkFile, ...]
     input: str
     boxes: str
     labels: str
 
     @property
     def files(self) -> str:
-        """The networks' files, for messages."""
+        """The paths of the networks, for messages."""
         return ", ".join(network.path for network in self.networks)
 
     @property
     def lanes(self) -> Tuple[RunnerSettings, ...]:
-        """This runner once for each of `options.devices`, with its number in `options.device`.
+        """One copy of these settings for each of `options.devices`, with `options.device` set.
 
-        Itself alone where no devices are named. They share the pictures of a pass.
+        Without `options.devices`, the settings themselves. Lanes share the pictures of a pass.
         """
         devices = self.options.get("devices") or ()
         lanes = (replace(self, options=dict(self.options, device=one)) for one in devices)
@@ -126,7 +138,7 @@ class Job:
     draw: int
 
     def path(self, picture: Picture) -> str:
-        """Where the picture lies."""
+        """The path of a picture's file."""
         return os.path.join(self.root, picture.file)
 
 
@@ -134,12 +146,12 @@ def read_job(path: str) -> Job:
     """Reads and checks `job.json` (docs/architecture.md).
 
     Raises:
-        BundleError: The file cannot be read, is no JSON, or has faults; all of them are named.
+        BundleError: The file cannot be read, is not JSON, or is invalid: all errors are listed.
     """
     try:
         with open(path, encoding="utf-8") as stream:
             data = json.load(stream)
-    except (OSError, ValueError) as failure:
+    except (OSError, ValueError, RecursionError) as failure:
         raise BundleError(
             "The job cannot be read: {}.".format(failure),
             path,
@@ -152,26 +164,26 @@ def check_job(data: Any, folder: str, where: str = "job") -> Job:
     """Checks a job.
 
     Args:
-        data: What the JSON held.
-        folder: The folder that relative paths start from.
+        data: The parsed JSON.
+        folder: What relative paths are relative to.
         where: What error messages call the job.
 
     Raises:
-        BundleError: Something is missing or has no meaning; all faults are named.
+        BundleError: Something is missing or invalid: all errors are listed.
     """
-    faults: List[str] = []
+    errors: List[str] = []
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         raise BundleError(
-            "The job's format is {!r}; this bundle reads format {}.".format(found, FORMAT),
+            "The job's format is {!r}, but this bundle reads format {}.".format(found, FORMAT),
             where,
-            "Bundle and orchestrator must be of the same release.",
+            "Use bundle and orchestrator from the same release.",
         )
-    top = _Section(data, "", faults)
+    top = _Section(data, "", errors)
     job = _build(top, folder)
-    if faults or job is None:
+    if errors:
         raise BundleError(
-            "The job has faults: {}.".format("; ".join(faults)),
+            "The job is invalid: {}.".format("; ".join(errors)),
             where,
             "The orchestrator writes this file; run it again.",
         )
@@ -179,27 +191,27 @@ def check_job(data: Any, folder: str, where: str = "job") -> Job:
 
 
 class _Section:
-    """A JSON object under check. Faults are collected, so that all are told at once."""
+    """A JSON object to check. Errors are collected, so that all can be reported at once."""
 
-    def __init__(self, data: Dict[str, Any], name: str, faults: List[str]) -> None:
+    def __init__(self, data: Dict[str, Any], name: str, errors: List[str]) -> None:
         self._data = data
         self._name = name
-        self.faults = faults
+        self.errors = errors
 
     def section(self, key: str) -> _Section:
         value = self._get(key, dict, "an object")
-        return _Section({} if value is None else value, self._name + key + ".", self.faults)
+        return _Section({} if value is None else value, self._name + key + ".", self.errors)
 
     def text(self, key: str, choices: Sequence[str] = ()) -> str:
-        value = self._get(key, str, "a text")
+        value = self._get(key, str, "a string")
         if value is not None and choices and value not in choices:
-            self._fault(key, "is {!r}, not one of {}".format(value, ", ".join(choices)))
+            self._error(key, "is {!r}, not one of {}".format(value, ", ".join(choices)))
         return value or ""
 
-    def integer(self, key: str, least: int) -> int:
+    def integer(self, key: str, minimum: int) -> int:
         value = self._get(key, int, "an integer")
-        if value is not None and value < least:
-            self._fault(key, "is {}, less than {}".format(value, least))
+        if value is not None and value < minimum:
+            self._error(key, "is {}, less than {}".format(value, minimum))
         return value or 0
 
     def number(self, key: str) -> float:
@@ -211,17 +223,17 @@ class _Section:
         if values is None:
             return ()
         if len(values) != count or not all(_is_finite(value) for value in values):
-            self._fault(key, "is not {} numbers".format(count))
+            self._error(key, "is not {} numbers".format(count))
             return ()
         return tuple(float(value) for value in values)
 
     def edges(self, key: str) -> Tuple[int, int]:
-        """Two lengths in pixels."""
+        """Two lengths in pixels, (1, 1) if they are invalid."""
         values = self._get(key, list, "a list")
         if values is None:
             return (1, 1)
         if not _are_edges(values):
-            self._fault(key, "is not two integers above 0")
+            self._error(key, "is not two integers above 0")
             return (1, 1)
         return (values[0], values[1])
 
@@ -230,10 +242,10 @@ class _Section:
         if values is None:
             return ()
         if not values or not all(_are_edges(value) for value in values):
-            self._fault(key, "is not a list of [height, width], integers above 0")
+            self._error(key, "is not a list of [height, width], integers above 0")
             return ()
         if len({tuple(value) for value in values}) != len(values):
-            self._fault(key, "has a shape twice")
+            self._error(key, "contains a shape twice")
         return tuple(Shape(height, width) for height, width in values)
 
     def objects(self, key: str) -> List[_Section]:
@@ -242,9 +254,9 @@ class _Section:
         for index, value in enumerate(values or []):
             name = "{}{}[{}]".format(self._name, key, index)
             if isinstance(value, dict):
-                sections.append(_Section(value, name + ".", self.faults))
+                sections.append(_Section(value, name + ".", self.errors))
             else:
-                self.faults.append(name + " is not an object")
+                self.errors.append(name + " is not an object")
         return sections
 
     def flag(self, key: str) -> bool:
@@ -256,21 +268,24 @@ class _Section:
     def _get(self, key: str, kind: Any, description: str) -> Any:
         value = self._data.get(key)
         if key not in self._data:
-            self._fault(key, "is missing")
+            self._error(key, "is missing")
         elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self._fault(key, "is not " + description)
-        elif isinstance(value, float) and not math.isfinite(value):
-            self._fault(key, "is not finite")
+            self._error(key, "is not " + description)
+        elif isinstance(value, (int, float)) and not _is_finite(value):
+            self._error(key, "is not finite")
         else:
             return value
         return None
 
-    def _fault(self, key: str, text: str) -> None:
-        self.faults.append("{}{} {}".format(self._name, key, text))
+    def _error(self, key: str, text: str) -> None:
+        self.errors.append("{}{} {}".format(self._name, key, text))
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    try:
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    except OverflowError:  # an integer beyond the range of a float
+        return False
 
 
 def _are_edges(value: Any) -> bool:
@@ -282,27 +297,27 @@ def _are_edges(value: Any) -> bool:
 
 
 def _build(top: _Section, folder: str) -> Job:
-    faults = top.faults
-    network, pictures = top.section("input"), top.section("pictures")
+    errors = top.errors
+    network_input, pictures = top.section("input"), top.section("pictures")
     classes = [
         (item.text("name"), item.integer("category_id", 0)) for item in top.objects("classes")
     ]
     items = [_picture(item) for item in pictures.objects("items")]
-    if not classes and not faults:
-        faults.append("classes is empty")
-    if not items and not faults:
-        faults.append("pictures.items is empty")
+    if not classes and not errors:
+        errors.append("classes is empty")
+    if not items and not errors:
+        errors.append("pictures.items is empty")
     if len({item.id for item in items}) != len(items):
-        faults.append("pictures.items has an id twice")
+        errors.append("pictures.items contains an id twice")
     post, stream, measure = (
         top.section("postprocess"),
         top.section("stream"),
         top.section("measure"),
     )
-    preprocess = _preprocess(network, top.section("preprocess"))
+    preprocess = _preprocess(network_input, top.section("preprocess"))
     return Job(
         preprocess=preprocess,
-        runner=_runner(top, network, preprocess.shapes, folder),
+        runner=_runner(top, network_input, preprocess.shapes, folder),
         score_threshold=post.number("score_threshold"),
         max_detections=post.integer("max_detections", 1),
         class_names=tuple(name for name, _ in classes),
@@ -328,18 +343,22 @@ def _picture(item: _Section) -> Picture:
     )
 
 
-def _preprocess(network: _Section, section: _Section) -> Preprocess:
+def _preprocess(network_input: _Section, section: _Section) -> Preprocess:
     std = section.numbers("std", 3)
     if any(value <= 0 for value in std):
-        section.faults.append("preprocess.std is not positive")
-    shapes, resize = network.shapes("shapes"), network.edges("resize")
+        section.errors.append("preprocess.std is not positive")
+    shapes, resize = network_input.shapes("shapes"), network_input.edges("resize")
     long, short = max(resize), min(resize)
     if shapes and not any(one.height >= short and one.width >= long for one in shapes):
-        section.faults.append("input.shapes has none for a picture of {}x{}".format(short, long))
+        section.errors.append(
+            "input.shapes has no shape for a picture of {}x{}".format(short, long)
+        )
     if shapes and not any(one.height >= long and one.width >= short for one in shapes):
-        section.faults.append("input.shapes has none for a picture of {}x{}".format(long, short))
+        section.errors.append(
+            "input.shapes has no shape for a picture of {}x{}".format(long, short)
+        )
     return Preprocess(
-        dtype=network.text("dtype", ("float32", "uint8")),
+        dtype=network_input.text("dtype", ("float32", "uint8")),
         shapes=shapes,
         resize=(long, short),
         mean=section.numbers("mean", 3),
@@ -350,28 +369,28 @@ def _preprocess(network: _Section, section: _Section) -> Preprocess:
 
 
 def _runner(
-    top: _Section, network: _Section, shapes: Sequence[Shape], folder: str
+    top: _Section, network_input: _Section, shapes: Sequence[Shape], folder: str
 ) -> RunnerSettings:
     networks, outputs = top.objects("networks"), top.section("outputs")
     runner = top.section("runner")
     files = [(item.text("path"), item.text("sha256")) for item in networks]
     if shapes and len(files) != len(shapes):
-        top.faults.append(
+        top.errors.append(
             "networks has {} items, input.shapes {} shapes".format(len(files), len(shapes))
         )
     options = runner.optional("options", {})
     if not isinstance(options, dict):
-        top.faults.append("runner.options is not an object")
+        top.errors.append("runner.options is not an object")
     return RunnerSettings(
         name=runner.text("name"),
         provider=str(runner.optional("provider", "")),
         threads=runner.integer("threads", 1),
         options=options,
         networks=tuple(
-            Network(os.path.join(folder, path), sha256, shape)
+            NetworkFile(os.path.join(folder, path), sha256, shape)
             for (path, sha256), shape in zip(files, shapes)
         ),
-        input=network.text("name"),
+        input=network_input.text("name"),
         boxes=outputs.text("boxes"),
         labels=outputs.text("labels"),
     )

@@ -1,4 +1,4 @@
-"""Raw times of every picture, and what is derived from them. What was not measured is null."""
+"""The raw times of every picture, and their statistics. What was not measured is None."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Dict, List, Optional, Sequence
 STEPS = ("decode", "preprocess", "h2d", "device", "d2h", "postprocess")
 HEADER = "pass,id,chip," + ",".join(step + "_ms" for step in STEPS) + "\n"
 
-# A percentile needs samples enough that, at 99 % confidence, at least two lie beyond it: the
-# least n with P(Binomial(n, 1 - p) <= 1) <= 0.01, as loadgen's early stopping asks for
-# (mlcommons/inference, loadgen/early_stopping.cc).
-_NEEDED = {"p50": (0.50, 1), "p90": (0.90, 64), "p99": (0.99, 662)}
+# Each percentile and how many samples it needs: so many that with 99 % confidence at least two are
+# beyond it. That is the least n with P(Binomial(n, 1 - p) <= 1) <= 0.01, as in loadgen's early
+# stopping (mlcommons/inference, loadgen/early_stopping.cc).
+PERCENTILES = {"p50": (0.50, 1), "p90": (0.90, 64), "p99": (0.99, 662)}
 
-# What can bound a pass, and the steps it is made of.
+# What can limit the rate of a pass, and the steps of each.
 _STAGES = {
     "decode+preprocess": ("decode", "preprocess"),
     "device": ("h2d", "device", "d2h"),
@@ -25,9 +25,9 @@ _STAGES = {
 
 @dataclass
 class Times:
-    """Milliseconds of one picture's steps; None where a runtime does not tell.
+    """The milliseconds of one picture's steps; None if the runtime does not report a step.
 
-    `chip` says which of the job's lanes the network ran in, from 0.
+    `chip` is the index, from 0, of the job's lane that ran the network.
     """
 
     decode: Optional[float] = None
@@ -38,15 +38,15 @@ class Times:
     postprocess: Optional[float] = None
     chip: int = 0
 
-    def row(self, number: int, image_id: int) -> str:
-        """A line of times.csv."""
+    def row(self, number: int, picture_id: int) -> str:
+        """A line of times.csv: `number` is that of the pass."""
         values = [getattr(self, step) for step in STEPS]
         cells = ["" if value is None else "{:.4f}".format(value) for value in values]
-        return "{},{},{},{}\n".format(number, image_id, self.chip, ",".join(cells))
+        return "{},{},{},{}\n".format(number, picture_id, self.chip, ",".join(cells))
 
 
 class Pass:
-    """The raw times of one pass: a few bytes per picture, so memory stays flat."""
+    """The raw times of one pass, in a few bytes per picture."""
 
     def __init__(self) -> None:
         self._steps = {step: array("d") for step in STEPS}
@@ -54,7 +54,7 @@ class Pass:
         self._chips = array("H")
 
     def add(self, times: Times, finished: float) -> None:
-        """Adds a picture that was finished `finished` seconds after the pass began."""
+        """Adds a picture that was finished `finished` seconds after the pass started."""
         for step, values in self._steps.items():
             value = getattr(times, step)
             if value is not None:
@@ -64,7 +64,7 @@ class Pass:
 
     @property
     def pictures(self) -> int:
-        """How many pictures were finished."""
+        """How many pictures are finished."""
         return len(self._finished)
 
     def step(self, step: str) -> Sequence[float]:
@@ -72,10 +72,10 @@ class Pass:
         return self._steps[step]
 
     def throughput(self, pictures: Optional[int] = None) -> Dict[str, Any]:
-        """Pictures per second of the first `pictures`: of a chip, the device, end to end.
+        """Pictures per second of the first `pictures` pictures: per chip, per device, end to end.
 
-        The device's rate is the sum of what each of its chips reached in this very pass, while
-        the others were at work too. It is never one chip's rate times their number.
+        The device's rate is the sum of the rates that its chips reached in this pass, working at
+        the same time. It is never one chip's rate times their number.
         """
         count = self.pictures if pictures is None else min(pictures, self.pictures)
         device = self._steps["device"][:count]
@@ -84,10 +84,10 @@ class Pass:
             per_chip.setdefault(chip, []).append(milliseconds)
         means = [mean(values) for values in per_chip.values()]
         rates = [1000.0 / one for one in means if one]
-        whole = mean(device)
+        overall = mean(device)
         seconds = self._finished[count - 1] if count else 0.0
         return {
-            "chip_ips": 1000.0 / whole if whole else None,
+            "chip_ips": 1000.0 / overall if overall else None,
             "device_ips": math.fsum(rates) if rates else None,
             "end_to_end_ips": count / seconds if seconds else None,
             "pictures": count,
@@ -97,21 +97,21 @@ class Pass:
 def summarise(passes: Sequence[Pass], workers: int, lanes: int = 1) -> Dict[str, Any]:
     """The summary of run.json (docs/architecture.md).
 
-    `chip_ips` is that of one chip, `device_ips` and `end_to_end_ips` those of all together.
+    `chip_ips` is the rate of one chip, `device_ips` and `end_to_end_ips` those of all together.
 
     Args:
         passes: The scored pass, then the repeats over its first pictures.
-        workers: How many threads share decoding and preprocessing.
-        lanes: How many chips share the network's work.
+        workers: How many threads decode and preprocess.
+        lanes: How many chips run the network.
     """
     scored = passes[0]
-    whole = scored.throughput()
+    rates = scored.throughput()
     subset = passes[1].pictures if len(passes) > 1 else scored.pictures
     repeats = [one.throughput(subset) for one in passes]
     return {
-        "chip_ips": whole["chip_ips"],
-        "device_ips": whole["device_ips"],
-        "end_to_end_ips": whole["end_to_end_ips"],
+        "chip_ips": rates["chip_ips"],
+        "device_ips": rates["device_ips"],
+        "end_to_end_ips": rates["end_to_end_ips"],
         "bound_by": bound_by(scored, workers, lanes),
         "repeats": repeats,
         "spread": {
@@ -127,17 +127,17 @@ def summarise(passes: Sequence[Pass], workers: int, lanes: int = 1) -> Dict[str,
 
 
 def statistics(values: Sequence[float]) -> Dict[str, Any]:
-    """n, mean and percentiles by nearest rank. What has too few samples is None."""
+    """n, mean and percentiles by nearest rank; None where there are too few samples."""
     ordered = sorted(values)
     result: Dict[str, Any] = {"n": len(ordered), "mean": mean(ordered)}
-    for name, (fraction, needed) in _NEEDED.items():
+    for name, (fraction, needed) in PERCENTILES.items():
         rank = max(1, math.ceil(fraction * len(ordered)))
         result[name] = ordered[rank - 1] if len(ordered) >= needed else None
     return result
 
 
 def bound_by(scored: Pass, workers: int, lanes: int) -> Optional[str]:
-    """Which stage takes longest per picture, and so sets the pace; None without pictures."""
+    """The stage that takes longest per picture, and so limits the rate; None without pictures."""
     costs = {}
     for stage, steps in _STAGES.items():
         present = [mean(scored.step(step)) for step in steps]

@@ -1,4 +1,4 @@
-"""From a file to pixels, or to a sentence that says why not."""
+"""Reads pictures: from a file to pixels, or to the reason why it cannot be used."""
 
 from __future__ import annotations
 
@@ -10,31 +10,28 @@ import numpy as np
 from bundle.errors import PictureError
 from bundle.job import Picture
 
-# 16 bits are kept where the file has them, so that they are noticed. For pictures of 8 bits the
-# pixels are those of IMREAD_COLOR, EXIF orientation included.
+# 16 bits per channel are not reduced to 8, so that they are noticed. Pictures of 8 bits are decoded
+# as by IMREAD_COLOR, which applies the EXIF orientation.
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 _NEXT = "Replace the file, or run with --keep-going to skip and list such pictures."
 
 
-class Skipped(NamedTuple):
-    """A picture that cannot be used, and why."""
+class SkippedPicture(NamedTuple):
+    """A picture that cannot be used, and the reason."""
 
     picture: Picture
     reason: str
 
 
 def read_picture(path: str, picture: Picture) -> np.ndarray:
-    """Decodes a picture, turned as its EXIF orientation says.
-
-    The file is read here and decoded by OpenCV: the pixels are those of `cv2.imread`, and a file
-    that cannot be read is told apart from one that cannot be decoded.
+    """Reads and decodes a picture. The pixels are those of `cv2.imread`.
 
     Returns:
-        (height, width, 3) uint8, BGR.
+        (height, width, 3) uint8, BGR, rotated according to its EXIF orientation.
 
     Raises:
-        PictureError: The file is missing, empty, truncated, no picture, not of 8 bits, or not of
-            the size that its annotations speak of.
+        PictureError: The file is missing, empty, truncated, not a picture, not of 8 bits per
+            channel, or not of the size in its annotations.
     """
     try:
         with open(path, "rb") as stream:
@@ -57,16 +54,16 @@ def decode(data: bytes, path: str) -> np.ndarray:
         path: The file, for error messages.
 
     Returns:
-        (height, width, 3) uint8, BGR, turned as its EXIF orientation says.
+        (height, width, 3) uint8, BGR, rotated according to its EXIF orientation.
 
     Raises:
-        PictureError: The content is empty, truncated, no picture, or not of 8 bits.
+        PictureError: The content is empty, truncated, not a picture, or not of 8 bits per channel.
     """
     if not data:
         raise PictureError("The picture is empty: 0 bytes.", path, _NEXT)
     if _is_truncated_jpeg(data):
         raise PictureError(
-            "The picture is truncated: a JPEG of {} bytes without an end.".format(len(data)),
+            "The picture is truncated: a JPEG of {} bytes without an end marker.".format(len(data)),
             path,
             _NEXT,
         )
@@ -75,8 +72,7 @@ def decode(data: bytes, path: str) -> np.ndarray:
         raise PictureError(
             "The picture has {} bits per channel, not 8.".format(image.dtype.itemsize * 8),
             path,
-            "Convert it to 8 bits, so that nobody halves its depth unseen, or run with "
-            "--keep-going to skip it.",
+            "Convert it to 8 bits yourself, or run with --keep-going to skip it.",
         )
     return image
 
@@ -93,11 +89,11 @@ def _decode(data: bytes, path: str) -> np.ndarray:
             ) from None
         image = None
     except MemoryError:
-        raise PictureError("The picture does not fit into memory.", path, _NEXT) from None
+        raise PictureError("Out of memory while decoding the picture.", path, _NEXT) from None
     if image is None:
         raise PictureError(
-            "OpenCV cannot decode the picture: it is damaged, truncated, of more than 2^20 pixels "
-            "in a row, or no picture at all.",
+            "OpenCV cannot decode the picture: it is damaged, truncated, has more than 2^20 pixels "
+            "in a row, or is not a picture.",
             path,
             _NEXT,
         )
@@ -108,15 +104,15 @@ def _check_size(image: np.ndarray, picture: Picture, path: str) -> None:
     height, width = image.shape[:2]
     if (width, height) == (picture.width, picture.height):
         return
-    turned = (height, width) == (picture.width, picture.height)
-    hint = " Its EXIF orientation turns it, and its annotations do not." if turned else ""
+    rotated = (height, width) == (picture.width, picture.height)
+    hint = " Its EXIF orientation is not that of the annotations." if rotated else ""
     raise PictureError(
-        "The picture is {}x{} pixels, but {}x{} by its annotations.{}".format(
+        "The picture has {}x{} pixels, but {}x{} according to its annotations.{}".format(
             width, height, picture.width, picture.height, hint
         ),
         path,
-        "Boxes would end up in another frame than the ground truth: correct the annotations or "
-        "the file, or run with --keep-going to skip it.",
+        "Its boxes could not be compared with the ground truth: correct annotations or file, "
+        "or run with --keep-going to skip it.",
     )
 
 

@@ -1,4 +1,4 @@
-"""From the network's outputs to boxes in the picture, by the written geometry."""
+"""From the network's outputs to boxes in the picture, using the written geometry."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Dict, List
 import numpy as np
 
 from bundle.errors import BundleError
-from bundle.geometry import Geometry
+from bundle.geometry import PictureGeometry
 from bundle.job import Job
 
-# Far below what float32 resolves in the network's frame; it keeps the file a third shorter.
+# Far finer than float32 resolves network pixels, and the file becomes a third smaller.
 _DECIMALS = 4
 
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found in one picture, by falling score.
+    """The detections in one picture, by descending score.
 
     Args:
-        boxes: (k, 4) float64: x1, y1, x2, y2 in pixels of the picture.
+        boxes: (k, 4) float64: x1, y1, x2, y2 in picture pixels.
         scores: (k,) float32.
         labels: (k,) int64: class indices.
     """
@@ -31,40 +31,48 @@ class Detections:
 
 
 def check_outputs(boxes: np.ndarray, labels: np.ndarray, job: Job, where: str) -> None:
-    """Holds a network's outputs against the contract.
+    """Checks a network's outputs against the contract.
 
     Args:
         boxes: (n, 5) float32: x1, y1, x2, y2, score in network pixels.
-        labels: (n,) int32 or int64. Rows of score 0 are padding and may hold anything finite.
+        labels: (n,) int32 or int64. Rows of score 0 are padding, with any finite values.
         job: The job.
-        where: The picture, for error messages.
+        where: What error messages call the picture.
 
     Raises:
-        BundleError: Type, shape or values break the contract.
+        BundleError: Type, shape or values violate the contract.
     """
     names = "'{}' and '{}'".format(job.runner.boxes, job.runner.labels)
     if boxes.ndim != 2 or boxes.shape[1] != 5 or boxes.dtype != np.float32:
-        raise _broken(job, job.runner.boxes, "is {}, not float32 (n,5)".format(_kind(boxes)), where)
+        raise _violation(
+            job, job.runner.boxes, "is {}, not float32 (n,5)".format(_format(boxes)), where
+        )
     if labels.ndim != 1 or labels.dtype not in (np.int32, np.int64):
-        raise _broken(job, job.runner.labels, "is {}, not int64 (n,)".format(_kind(labels)), where)
+        raise _violation(
+            job, job.runner.labels, "is {}, not int64 (n,)".format(_format(labels)), where
+        )
     if len(boxes) != len(labels):
-        fault = "have {} and {} rows".format(len(boxes), len(labels))
-        raise BundleError("The outputs {} {}.".format(names, fault), where, _advice(job))
+        text = "The outputs {} have {} and {} rows.".format(names, len(boxes), len(labels))
+        raise BundleError(text, where, _advice(job))
     if not np.isfinite(boxes).all():
-        kind = "NaN" if np.isnan(boxes).any() else "infinity"
-        raise _broken(job, job.runner.boxes, "holds {}".format(kind), where)
+        value = "NaN" if np.isnan(boxes).any() else "infinity"
+        raise _violation(job, job.runner.boxes, "contains {}".format(value), where)
     used = labels[boxes[:, 4] > 0]
-    wrong = used[(used < 0) | (used >= len(job.category_ids))]
-    if len(wrong):
-        fault = "holds class {}, but there are {} classes".format(wrong[0], len(job.category_ids))
-        raise _broken(job, job.runner.labels, fault, where)
+    invalid = used[(used < 0) | (used >= len(job.category_ids))]
+    if len(invalid):
+        count = len(job.category_ids)
+        text = "contains class {}, but there are {} classes".format(invalid[0], count)
+        raise _violation(job, job.runner.labels, text, where)
 
 
-def locate(boxes: np.ndarray, labels: np.ndarray, geometry: Geometry, job: Job) -> Detections:
-    """Brings outputs that obey the contract back into the picture.
+def locate(
+    boxes: np.ndarray, labels: np.ndarray, geometry: PictureGeometry, job: Job
+) -> Detections:
+    """Maps the outputs for one picture back into it. They must have passed `check_outputs`.
 
-    Boxes are moved and scaled by the written geometry and clipped to the picture; those without
-    area are dropped, as are scores below the threshold; the best `max_detections` are kept.
+    Boxes are moved and scaled by the written geometry and clipped to the picture. Those without
+    an area or with a score below the threshold are dropped, and of the others the best
+    `max_detections` are kept.
     """
     keep = (boxes[:, 4] >= np.float32(job.score_threshold)) & (boxes[:, 4] > 0)
     scores, labels = boxes[keep, 4], labels[keep].astype(np.int64)
@@ -82,7 +90,7 @@ def locate(boxes: np.ndarray, labels: np.ndarray, geometry: Geometry, job: Job) 
 
 
 def coco_rows(detections: Detections, image_id: int, job: Job) -> List[Dict[str, object]]:
-    """The detections as COCO results: `bbox` is x, y, width, height."""
+    """The detections as COCO results: `bbox` is x, y, width, height in picture pixels."""
     boxes = detections.boxes.round(_DECIMALS)
     sizes = (detections.boxes[:, 2:] - detections.boxes[:, :2]).round(_DECIMALS)
     return [
@@ -101,12 +109,12 @@ def coco_rows(detections: Detections, image_id: int, job: Job) -> List[Dict[str,
     ]
 
 
-def _kind(array: np.ndarray) -> str:
+def _format(array: np.ndarray) -> str:
     return "{} {}".format(array.dtype, "({})".format(",".join(map(str, array.shape))))
 
 
-def _broken(job: Job, output: str, fault: str, where: str) -> BundleError:
-    what = "The network breaks the contract: output '{}' {}.".format(output, fault)
+def _violation(job: Job, output: str, text: str, where: str) -> BundleError:
+    what = "The network violates the contract: output '{}' {}.".format(output, text)
     return BundleError(what, where, _advice(job))
 
 

@@ -1,9 +1,9 @@
-"""From pixels to the network's input: resize, normalise, pad. Bit for bit as mmcv 1.2.4 does it.
+"""From pixels to the network's input: resize, normalise, pad. Bit-identical to mmcv 1.2.4.
 
 mmcv converts to float32, subtracts the mean (in float32), multiplies by 1/std (in float64, rounded
-to float32) and pads with zeros (open-mmlab/mmcv v1.2.4, mmcv/image/photometric.py); mean and std
-come to it as float32 (open-mmlab/mmdetection v2.8.0, mmdet/datasets/pipelines/transforms.py). A
-channel has 256 values only, so the arithmetic is done once per value, and pictures are looked up.
+to float32) and pads with zeros (open-mmlab/mmcv v1.2.4, mmcv/image/photometric.py). mmdet passes
+it mean and std as float32 (open-mmlab/mmdetection v2.8.0, mmdet/datasets/pipelines/transforms.py).
+A channel has only 256 values, so the arithmetic is done once per value, in a lookup table.
 """
 
 from __future__ import annotations
@@ -14,23 +14,32 @@ from typing import Optional, Tuple
 import cv2
 import numpy as np
 
-from bundle.geometry import Geometry
+from bundle.geometry import PictureGeometry
 from bundle.job import Preprocess, Shape
 
-# Rows handled at a time: a band of three planes stays in the processor's cache between splitting
-# and looking up.
-_BAND = 64
+# Rows processed at a time: three planes of this height stay in the processor's cache between
+# splitting the channels and looking up their values.
+_BAND_ROWS = 64
 
 
 class Canvas:
-    """The memory in which one picture is prepared. It is used again for the next one.
+    """The memory for one network input, reused for one picture after another.
 
-    Inputs of every shape lie in the same memory: `array` is the one that was prepared last.
+    Inputs of all shapes share this memory.
+
+    Args:
+        settings: The job's.
+
+    Attributes:
+        array: The input that was prepared last, in the shape and type of `settings.batch`.
+        memory: All of the memory: (n,), shared with child processes.
+        region: The part of `array` that the picture covers (left, top, width, height), and the
+            shape of `array`; None before the first picture.
     """
 
     def __init__(self, settings: Preprocess) -> None:
-        # Memory that child processes share. It is filled now: pages that come with their first use
-        # would be paid for by some picture, and memory would creep up while canvases are new.
+        # Anonymous memory is shared with forked processes. It is written to now: otherwise the
+        # first pictures would pay for allocating its pages, and memory would grow during a pass.
         count = max(shape.height * shape.width for shape in settings.shapes) * 3
         self.memory = np.frombuffer(
             mmap.mmap(-1, count * np.dtype(settings.dtype).itemsize), settings.dtype
@@ -40,60 +49,60 @@ class Canvas:
             shape: view(self.memory, settings.batch(shape)) for shape in settings.shapes
         }
         self.array = self._arrays[settings.shapes[0]]
-        self.placed: Optional[Tuple[int, ...]] = None
+        self.region: Optional[Tuple[int, ...]] = None
         self._resized = np.full(count, 0, np.uint8)
         widest = max(shape.width for shape in settings.shapes)
-        self._planes = np.full((3, _BAND * widest), 0, np.uint8)
+        self._planes = np.full((3, _BAND_ROWS * widest), 0, np.uint8)
 
-    def take(self, shape: Shape) -> None:
-        """Makes `array` the input of that shape. It holds whatever the memory held."""
+    def use_shape(self, shape: Shape) -> None:
+        """Makes `array` an input of that shape. Its content is whatever is in the memory."""
         self.array = self._arrays[shape]
 
     def resized(self, width: int, height: int) -> np.ndarray:
-        """Room for a resized picture: (height, width, 3) uint8."""
+        """Memory for a resized picture: (height, width, 3) uint8."""
         return self._resized[: width * height * 3].reshape(height, width, 3)
 
     def plane(self, channel: int, rows: int, width: int) -> np.ndarray:
-        """Room for a band of one plane: (rows, width) uint8."""
+        """Memory for some rows of one channel: (rows, width) uint8."""
         return self._planes[channel, : rows * width].reshape(rows, width)
 
 
 def view(memory: np.ndarray, shape: Tuple[int, ...]) -> np.ndarray:
-    """The beginning of flat memory as an array of that shape."""
+    """The beginning of a flat array, in that shape."""
     return memory[: int(np.prod(shape))].reshape(shape)
 
 
 class Preprocessor:
-    """Prepares pictures. Safe to share between threads: what changes is the canvas."""
+    """Prepares pictures. Threads may share it, because it only changes the canvas it is given."""
 
     def __init__(self, settings: Preprocess) -> None:
         self.settings = settings
         self._tables = [_table(m, s) for m, s in zip(settings.mean, settings.std)]
         self._pad_bytes = pad_bytes(settings)
-        # Where the network's channel c is found in a BGR picture.
+        # The channel of a BGR picture that becomes the network's channel 0, 1, 2.
         self._order = (2, 1, 0) if settings.channels == "rgb" else (0, 1, 2)
 
-    def prepare(self, image: np.ndarray, geometry: Geometry, canvas: Canvas) -> None:
+    def prepare(self, image: np.ndarray, geometry: PictureGeometry, canvas: Canvas) -> None:
         """Fills `canvas.array` with the network's input.
 
         Args:
             image: (height, width, 3) uint8, BGR. It may be overwritten.
-            geometry: Where the picture goes.
-            canvas: What is filled; its `array` gets the shape of the picture's input.
+            geometry: The picture's position in the input.
+            canvas: What to fill. Its `array` gets the shape of the picture's input.
         """
-        canvas.take(geometry.shape)
+        canvas.use_shape(geometry.shape)
         if self.settings.dtype == "uint8":
             self._prepare_bytes(image, geometry, canvas)
         else:
             self._prepare_floats(image, geometry, canvas)
 
-    def _prepare_floats(self, image: np.ndarray, geometry: Geometry, canvas: Canvas) -> None:
+    def _prepare_floats(self, image: np.ndarray, geometry: PictureGeometry, canvas: Canvas) -> None:
         width, height = geometry.resized_width, geometry.resized_height
         self._clear(geometry, canvas)
         resized = canvas.resized(width, height)
         resize(image, resized)
-        for start in range(0, height, _BAND):
-            rows = min(_BAND, height - start)
+        for start in range(0, height, _BAND_ROWS):
+            rows = min(_BAND_ROWS, height - start)
             top, left = geometry.top + start, geometry.left
             for channel, source in enumerate(self._order):
                 plane = canvas.plane(channel, rows, width)
@@ -101,24 +110,24 @@ class Preprocessor:
                 target = canvas.array[0, channel, top : top + rows, left : left + width]
                 cv2.LUT(plane, self._tables[channel], target)
 
-    def _prepare_bytes(self, image: np.ndarray, geometry: Geometry, canvas: Canvas) -> None:
+    def _prepare_bytes(self, image: np.ndarray, geometry: PictureGeometry, canvas: Canvas) -> None:
         self._clear(geometry, canvas)
         if self.settings.channels == "rgb":
             cv2.cvtColor(image, cv2.COLOR_BGR2RGB, image)
         resize(image, _inside(canvas.array[0], geometry))
 
-    def _clear(self, geometry: Geometry, canvas: Canvas) -> None:
-        """Makes what lies around the picture padding. Nothing to do while pictures are alike."""
-        place = (geometry.left, geometry.top, geometry.resized_width, geometry.resized_height)
-        place += geometry.shape
-        if canvas.placed == place:
+    def _clear(self, geometry: PictureGeometry, canvas: Canvas) -> None:
+        """Fills the padding around the picture, unless the last picture had the same."""
+        region = (geometry.left, geometry.top, geometry.resized_width, geometry.resized_height)
+        region += geometry.shape
+        if canvas.region == region:
             return
         for rows, columns in _around(geometry):
             if self.settings.dtype == "uint8":
                 canvas.array[0, rows, columns] = self._pad_bytes
             else:
                 canvas.array[0, :, rows, columns] = 0
-        canvas.placed = place
+        canvas.region = region
 
 
 def pad_bytes(settings: Preprocess) -> np.ndarray:
@@ -135,8 +144,8 @@ def resize(image: np.ndarray, target: np.ndarray) -> None:
     cv2.resize(image, (width, height), target, interpolation=cv2.INTER_LINEAR)
 
 
-def _around(geometry: Geometry) -> Tuple[Tuple[slice, slice], ...]:
-    """Rows and columns above, below, left and right of the picture."""
+def _around(geometry: PictureGeometry) -> Tuple[Tuple[slice, slice], ...]:
+    """The rows and columns above, below, left and right of the picture."""
     bottom, right = geometry.top + geometry.resized_height, geometry.left + geometry.resized_width
     beside = slice(geometry.top, bottom)
     return (
@@ -147,13 +156,13 @@ def _around(geometry: Geometry) -> Tuple[Tuple[slice, slice], ...]:
     )
 
 
-def _inside(array: np.ndarray, geometry: Geometry) -> np.ndarray:
+def _inside(array: np.ndarray, geometry: PictureGeometry) -> np.ndarray:
     bottom, right = geometry.top + geometry.resized_height, geometry.left + geometry.resized_width
     return array[geometry.top : bottom, geometry.left : right]
 
 
 def _table(mean: float, std: float) -> np.ndarray:
-    """What each of the 256 values of a channel becomes: (1, 256) float32."""
+    """The normalised value of each of a channel's 256 values: (1, 256) float32."""
     values = np.arange(256, dtype=np.float32) - np.float32(mean)
     factor = 1.0 / np.float64(np.float32(std))
     return (values.astype(np.float64) * factor).astype(np.float32)[np.newaxis]

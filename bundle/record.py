@@ -1,4 +1,4 @@
-"""run.json: what a pass was, and whether it may be believed."""
+"""run.json: what a pass was, and whether it is valid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bundle.environment import peak_rss_bytes
 from bundle.files import write_errors
 from bundle.job import Job
 from bundle.measure import Pass, summarise
-from bundle.picture import Skipped
+from bundle.picture import SkippedPicture
 
 FORMAT = 2
 NAME = "run.json"
@@ -21,24 +21,24 @@ def record(
     environment: Dict[str, Any],
     passes: Sequence[Pass],
     pictures: int,
-    skipped: Sequence[Skipped],
+    skipped: Sequence[SkippedPicture],
     warmup: int = 0,
 ) -> Dict[str, Any]:
-    """What run.json holds (docs/architecture.md).
+    """The content of run.json (docs/architecture.md).
 
     Args:
-        job: The job. The digests of its networks are taken from it: they have been checked, or
-            the networks ran elsewhere and the job's word is all there is.
-        environment: What the pass ran on; `simulated` and `problems` in it move to the top.
+        job: The job. The digests of its networks are taken from it: either they have been
+            verified, or the networks ran elsewhere and nothing else is known.
+        environment: What the pass ran on. Its `simulated` and `problems` move to the top level.
         passes: The scored pass, then the repeats.
         pictures: How many pictures have results.
-        skipped: The others.
-        warmup: How many pictures ran before anything was measured.
+        skipped: Those that were skipped.
+        warmup: How many pictures ran before the first pass.
     """
-    graphs = [network.sha256 for network in job.runner.networks]
+    networks = [network.sha256 for network in job.runner.networks]
     simulated = bool(environment.get("simulated", False))
-    problems = list(environment.get("problems", [])) + _problems(job, skipped)
-    above = ("simulated", "problems")
+    problems = list(environment.get("problems", [])) + _skip_problem(job, skipped)
+    top_level = ("simulated", "problems")
     return {
         "format": FORMAT,
         "status": "partial" if skipped else "complete",
@@ -49,23 +49,27 @@ def record(
         ],
         "pictures": pictures,
         "simulated": simulated,
-        "environment": {key: value for key, value in environment.items() if key not in above},
+        "environment": {key: value for key, value in environment.items() if key not in top_level},
         "summary": summarise(passes, job.workers, len(job.runner.lanes)),
-        "digests": {"bundle": bundle_digest(), "network": joint_digest(graphs)},
+        "digests": {"bundle": bundle_digest(), "network": joint_digest(networks)},
         "warmup": warmup,
         "peak_rss_bytes": peak_rss_bytes(),
     }
 
 
 def remove_record(out: str) -> None:
-    """Removes an earlier record: while it is there, the results beside it are whole."""
+    """Removes an earlier run.json: as long as it exists, the results beside it are complete.
+
+    Raises:
+        BundleError: It cannot be removed.
+    """
     path = os.path.join(out, NAME)
     with write_errors(path):
         if os.path.lexists(path):
             os.remove(path)
 
 
-def _problems(job: Job, skipped: Sequence[Skipped]) -> List[str]:
+def _skip_problem(job: Job, skipped: Sequence[SkippedPicture]) -> List[str]:
     if not skipped:
         return []
     names = [one.picture.file for one in skipped[:3]] + ["..."] * (len(skipped) > 3)

@@ -1,4 +1,4 @@
-"""A job from its file to its results: warm-up, the scored pass, the repeats."""
+"""Runs a job: warm-up, the scored pass, the repeats, the results."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from bundle.environment import environment
 from bundle.errors import BundleError
 from bundle.files import JsonRows, Lines, make_folder, write_json
 from bundle.geometry import fit
-from bundle.job import Job, Network, Picture, Shape
+from bundle.job import Job, NetworkFile, Picture, Shape
 from bundle.measure import HEADER, Pass
-from bundle.picture import Skipped
+from bundle.picture import SkippedPicture
 from bundle.postprocess import Detections, check_outputs, coco_rows, locate
 from bundle.record import NAME, record, remove_record
 from bundle.runners import Runner, open_runner
 from bundle.stream import Inferred, Stream
 
-Found = Tuple[Picture, Detections]
+Detected = Tuple[Picture, Detections]
 
 
 def run(job: Job, out: str, load: Callable[[Job], Runner] = open_runner) -> Dict[str, Any]:
-    """Runs a job and leaves its results in the folder `out` (docs/architecture.md).
+    """Runs a job and writes its results into the folder `out` (docs/architecture.md).
 
     Args:
         job: The job.
-        out: The folder of the results.
+        out: The folder for the results.
         load: Loads the networks.
 
     Returns:
-        What run.json holds.
+        The content of run.json.
 
     Raises:
-        BundleError: Something failed. There is no run.json then.
+        BundleError: Something failed. Then there is no run.json.
     """
     make_folder(out)
     remove_record(out)
@@ -45,18 +45,18 @@ def run(job: Job, out: str, load: Callable[[Job], Runner] = open_runner) -> Dict
         check_network_files(network)
     with Stream(job, load) as stream, Lines(os.path.join(out, "times.csv"), HEADER) as times:
         warmup = _warm_up(job, stream)
-        scored, skipped, found = _score(job, stream, times, out)
+        scored, skipped, to_draw = _score(job, stream, times, out)
         passes = [scored] + _repeat(job, stream, times)
-        where = environment(job, stream.runner)
-    # After the measured passes, so that it costs them nothing.
-    draw_pictures(job, found, out)
-    result = record(job, where, passes, scored.pictures, skipped, warmup)
+        conditions = environment(job, stream.runner)
+    # Only now, so that drawing does not slow down the timed passes.
+    draw_pictures(job, to_draw, out)
+    result = record(job, conditions, passes, scored.pictures, skipped, warmup)
     write_json(os.path.join(out, NAME), result)
     return result
 
 
-def check_network_files(network: Network) -> None:
-    """Holds a network's file against the digest that the job has.
+def check_network_files(network: NetworkFile) -> None:
+    """Compares a network's file with the digest in the job.
 
     Raises:
         BundleError: It is another file, or cannot be read.
@@ -71,18 +71,21 @@ def check_network_files(network: Network) -> None:
         ) from None
     if digest != network.sha256:
         raise BundleError(
-            "The network is not the one that the job speaks of: its sha256 is {}, not {}.".format(
+            "The network is not the one in the job: its sha256 is {}, not {}.".format(
                 digest, network.sha256
             ),
             network.path,
-            "Something changed the file after the job was written: run again.",
+            "The file has changed since the job was written: run again.",
         )
 
 
 def _warm_up(job: Job, stream: Stream) -> int:
-    """Passes over the first pictures of every shape, again and again if they are few.
+    """Runs the first `job.warmup` pictures of every shape, repeatedly if there are fewer.
 
     Nothing is recorded.
+
+    Returns:
+        How many pictures ran.
     """
     if not job.warmup:
         return 0
@@ -92,52 +95,52 @@ def _warm_up(job: Job, stream: Stream) -> int:
     progress = events.Progress("warmup", job.warmup * len(by_shape))
     used: List[Picture] = []
 
-    def conclude(result: Union[Inferred, Skipped]) -> None:
+    def finish(result: Union[Inferred, SkippedPicture]) -> None:
         if isinstance(result, Inferred):
             _detections(job, result)
             used.append(result.picture)
         progress.step()
 
     for pictures in by_shape.values():
-        stream.run(itertools.islice(itertools.cycle(pictures), job.warmup), conclude)
+        stream.run(itertools.islice(itertools.cycle(pictures), job.warmup), finish)
     return len(used)
 
 
 def _score(
     job: Job, stream: Stream, times: Lines, out: str
-) -> Tuple[Pass, List[Skipped], List[Found]]:
-    """The pass whose detections are scored and whose times are told: one and the same."""
-    skipped: List[Skipped] = []
-    drawable: List[Found] = []
+) -> Tuple[Pass, List[SkippedPicture], List[Detected]]:
+    """Makes the pass that is both scored and timed."""
+    skipped: List[SkippedPicture] = []
+    to_draw: List[Detected] = []
     geometry_path = os.path.join(out, "geometry.jsonl")
     with JsonRows(os.path.join(out, "detections.json")) as rows, Lines(geometry_path) as geometry:
 
-        def keep(result: Inferred, found: Detections) -> None:
-            rows.write(coco_rows(found, result.picture.id, job))
+        def keep(result: Inferred, detections: Detections) -> None:
+            rows.write(coco_rows(detections, result.picture.id, job))
             geometry.write(result.geometry.to_line() + "\n")
-            if len(drawable) < job.draw:
-                drawable.append((result.picture, found))
+            if len(to_draw) < job.draw:
+                to_draw.append((result.picture, detections))
 
         progress = events.Progress("scored", len(job.pictures))
-        scored = _timed(job, stream, times, 1, job.pictures, progress, keep, skipped.append)
-    return scored, skipped, drawable
+        scored = _timed_pass(job, stream, times, 1, job.pictures, progress, keep, skipped.append)
+    return scored, skipped, to_draw
 
 
 def _repeat(job: Job, stream: Stream, times: Lines) -> List[Pass]:
-    """The further passes over the first pictures, for the spread. Their results are not kept."""
+    """Makes the further passes over the first pictures, for the spread. Only times are kept."""
     subset = job.pictures[: job.repeat_pictures]
     passes = []
     for number in range(2, job.repeats + 1):
         progress = events.Progress("repeat {}/{}".format(number, job.repeats), len(subset))
         passes.append(
-            _timed(
+            _timed_pass(
                 job, stream, times, number, subset, progress, lambda *one: None, lambda one: None
             )
         )
     return passes
 
 
-def _timed(
+def _timed_pass(
     job: Job,
     stream: Stream,
     times: Lines,
@@ -145,24 +148,24 @@ def _timed(
     pictures: Sequence[Picture],
     progress: events.Progress,
     keep: Callable[[Inferred, Detections], None],
-    skip: Callable[[Skipped], None],
+    skip: Callable[[SkippedPicture], None],
 ) -> Pass:
     measured = Pass()
     start = time.perf_counter()
 
-    def conclude(result: Union[Inferred, Skipped]) -> None:
-        if isinstance(result, Skipped):
+    def finish(result: Union[Inferred, SkippedPicture]) -> None:
+        if isinstance(result, SkippedPicture):
             skip(result)
         else:
-            begun = time.perf_counter()
+            inferred = time.perf_counter()
             keep(result, _detections(job, result))
             end = time.perf_counter()
-            result.times.postprocess = (end - begun) * 1000.0
+            result.times.postprocess = (end - inferred) * 1000.0
             measured.add(result.times, end - start)
             times.write(result.times.row(number, result.picture.id))
         progress.step()
 
-    stream.run(pictures, conclude)
+    stream.run(pictures, finish)
     return measured
 
 

@@ -1,4 +1,4 @@
-"""The bundle checks itself: an image's health check, without a picture, a network or a device."""
+"""The self-check: an image's health check, without a picture file, a network or a device."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from bundle.digest import bundle_digest
 from bundle.environment import versions
-from bundle.geometry import Geometry, fit
+from bundle.geometry import PictureGeometry, fit
 from bundle.job import FORMAT, Job, Picture, check_job
 from bundle.picture import decode
 from bundle.postprocess import check_outputs, locate
 from bundle.preprocess import Canvas, Preprocessor
 from bundle.runners import runner_module, runner_names
 
-# Wider than high, and enlarged; of the inputs it takes the second.
+# Landscape, enlarged, and too wide for the first of the inputs.
 _PICTURE = Picture(id=1, file="self check", width=40, height=31)
 _SHAPES = [[96, 64], [80, 96]]
 
@@ -29,9 +29,9 @@ def selfcheck() -> Dict[str, Any]:
         `checks`: a list of `{"name", "ok", "detail"}`.
     """
     checks: List[Tuple[str, Callable[[], None]]] = [
-        ("a lossless picture is decoded as it was", _check_decoding),
+        ("a lossless picture is decoded without a change", _check_decoding),
         ("the network input is normalised and padded", _check_preprocessing),
-        ("a box comes back to where it was", _check_round_trip),
+        ("a box is mapped back to where it was", _check_round_trip),
     ]
     results = [_result(name, check) for name, check in checks]
     return {
@@ -46,7 +46,7 @@ def selfcheck() -> Dict[str, Any]:
 def _result(name: str, check: Callable[[], None]) -> Dict[str, Any]:
     try:
         check()
-    except Exception as failure:  # whatever it is, it is what a health check is for
+    except Exception as failure:  # whatever it is, the health check has failed
         return {"name": name, "ok": False, "detail": str(failure) or type(failure).__name__}
     return {"name": name, "ok": True, "detail": ""}
 
@@ -59,7 +59,7 @@ def _check_decoding() -> None:
 
 
 def _check_preprocessing() -> None:
-    """Holds looked-up values against plain arithmetic, in float64, and the padding against 0."""
+    """Compares the lookup table with plain arithmetic in float64, and the padding with 0."""
     job, image = _job(), _image()
     geometry, canvas = _prepare(job, image)
     edges = (geometry.resized_width, geometry.resized_height)
@@ -89,7 +89,7 @@ def _check_round_trip() -> None:
         raise ValueError("{} became {}".format(box.tolist(), found.boxes.tolist()))
 
 
-def _prepare(job: Job, image: np.ndarray) -> Tuple[Geometry, Canvas]:
+def _prepare(job: Job, image: np.ndarray) -> Tuple[PictureGeometry, Canvas]:
     geometry = fit(_PICTURE, job.preprocess)
     canvas = Canvas(job.preprocess)
     Preprocessor(job.preprocess).prepare(image.copy(), geometry, canvas)
@@ -97,7 +97,7 @@ def _prepare(job: Job, image: np.ndarray) -> Tuple[Geometry, Canvas]:
 
 
 def _image() -> np.ndarray:
-    """A picture with every byte value in it."""
+    """A picture that contains every byte value: (height, width, 3) uint8."""
     count = _PICTURE.height * _PICTURE.width * 3
     values = np.arange(count, dtype=np.int64) * 7919 % 256
     return values.astype(np.uint8).reshape(_PICTURE.height, _PICTURE.width, 3)

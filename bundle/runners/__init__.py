@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
 
 from bundle.errors import BundleError
-from bundle.job import Job, Network
+from bundle.job import Job, NetworkFile
 
 if TYPE_CHECKING:
     # Not imported at run time: the command line asks every runner for its commands first.
@@ -146,6 +146,6 @@ def open_runner(job: Job) -> Runner:
     return RunnerByShape(runners) if len(runners) > 1 else next(iter(runners.values()))
 
 
-def _load(module: ModuleType, job: Job, network: Network) -> Runner:
+def _load(module: ModuleType, job: Job, network: NetworkFile) -> Runner:
     runner: Runner = module.load(job, network)
     return runner

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, List, NamedTuple, Optional, Sequence
 
 from bundle.errors import BundleError
-from bundle.job import Job, Network
+from bundle.job import Job, NetworkFile
 
 _BOXES = ("float32",), (None, 5), "float32 (n,5)"
 _LABELS = ("int64", "int32"), (None,), "int64 (n,)"
@@ -32,7 +32,7 @@ class TensorInfo(NamedTuple):
 
 def check_contract(
     job: Job,
-    network: Network,
+    network: NetworkFile,
     inputs: Sequence[TensorInfo],
     outputs: Sequence[TensorInfo],
     advice: str,

@@ -169,7 +169,7 @@ def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]
 
 
 def events(text: str) -> list[dict[str, Any]]:
-    """What the bundle said on standard output; every line of it must be JSON."""
+    """The events that the bundle wrote to standard output; every line must be JSON."""
     return [json.loads(line) for line in text.splitlines()]
 
 

@@ -1,7 +1,11 @@
-"""Finds a docker compose of version 2, or brings Debian's into a folder without installing it."""
+"""Finds a docker compose of version 2, or unpacks Debian's into a folder without installing it.
+
+It is downloaded only with CASCADEPORT_DOWNLOAD_TOOLS=1, as in .ci/run.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,17 +16,17 @@ _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 def find(cache: Path) -> list[str] | None:
-    """The command, or None where there is none and none can be brought.
+    """The command, or None where there is none.
 
     Args:
-        cache: Keeps what was brought.
+        cache: Keeps what was downloaded.
     """
     for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]) and _is_second([*command]):
             return command
     program = cache / "usr" / "libexec" / "docker" / "cli-plugins" / "docker-compose"
-    if not program.exists():
-        _bring(cache)
+    if not program.exists() and os.environ.get("CASCADEPORT_DOWNLOAD_TOOLS") == "1":
+        _download(cache)
     return [str(program)] if program.exists() and _is_second([str(program)]) else None
 
 
@@ -31,7 +35,7 @@ def _is_second(command: list[str]) -> bool:
     return done.returncode == 0 and re.search(r"v?2\.\d+", done.stdout) is not None
 
 
-def _bring(cache: Path) -> None:
+def _download(cache: Path) -> None:
     """Unpacks the package of Debian 13; its programs run on Debian 12 too."""
     if shutil.which("apt-get") is None or not _SOURCES.exists():
         return

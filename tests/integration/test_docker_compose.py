@@ -42,7 +42,9 @@ UNITS = {"m": 1 << 20, "g": 1 << 30}
 def command(repository: Path) -> list[str]:
     found = docker_compose.find(repository / "build" / "tools" / "docker-compose")
     if found is None:
-        pytest.skip("there is no docker compose of version 2, and none can be brought")
+        pytest.skip(
+            "there is no docker compose of version 2; CASCADEPORT_DOWNLOAD_TOOLS=1 downloads one"
+        )
     return found
 
 

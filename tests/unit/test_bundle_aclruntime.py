@@ -86,7 +86,7 @@ def content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
     made = jobs.oriented(tmp_path)
     made["runner"] = {"name": "aclruntime", "threads": 1, "options": {}}
     yield made
-    # It holds on to the module above, which nobody else shall meet.
+    # It refers to the module above, which no other test must see.
     sys.modules.pop("bundle.runners.aclruntime.session", None)
 
 

@@ -1,6 +1,6 @@
-"""A job by way of ais_infer: how its failures are told, and what is made of its summary.
+"""A job by way of ais_infer: how its failures are reported, and how its summary is read.
 
-The whole way runs in tests/integration/test_docker_targets.py, with the simulator's ais_infer.
+All of it runs in tests/integration/test_docker_targets.py, with the simulator's ais_infer.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def test_a_disk_that_is_too_small(
     assert "LIMIT=" in caught.value.next
 
 
-def test_its_own_error_is_told_and_nothing_large_is_left(ais_infer: Any, tmp_path: Path) -> None:
+def test_its_own_error_is_reported_and_nothing_large_is_left(
+    ais_infer: Any, tmp_path: Path
+) -> None:
     tool = "print('[ERROR] acl open device 0 failed')\nraise RuntimeError('[507033][x]')\n"
     with pytest.raises(BundleError, match=r"code 1 on chip 0: .*507033") as caught:
         ais_infer.run_bins(job(tmp_path, tool), str(tmp_path / "out"))
@@ -157,9 +159,9 @@ def share(ais_infer: Any, folder: Path, device: int, files: int, mean: float, la
 @pytest.mark.parametrize("late", [False, True], ids=["inside", "beside"])
 def test_a_chip_s_own_times(ais_infer: Any, tmp_path: Path, late: bool) -> None:
     one = share(ais_infer, tmp_path, 0, 662, 5.0, late)
-    told = ais_infer._summarise([one], [ais_infer._read_summary(one)])
-    assert told["chip_ips"] == told["device_ips"] == 200.0
-    assert told["latency_ms"] == {"n": 662, "mean": 5.0, "p50": 4.0, "p90": None, "p99": 8.0}
+    summary = ais_infer._summarise([one], [ais_infer._read_summary(one)])
+    assert summary["chip_ips"] == summary["device_ips"] == 200.0
+    assert summary["latency_ms"] == {"n": 662, "mean": 5.0, "p50": 4.0, "p90": None, "p99": 8.0}
 
 
 def test_a_card_is_the_sum_of_its_chips(ais_infer: Any, tmp_path: Path) -> None:
@@ -167,11 +169,11 @@ def test_a_card_is_the_sum_of_its_chips(ais_infer: Any, tmp_path: Path) -> None:
         share(ais_infer, tmp_path / "0", 0, 3, 5.0, False),
         share(ais_infer, tmp_path / "1", 1, 1, 10.0, False),
     ]
-    told = ais_infer._summarise(shares, [ais_infer._read_summary(one) for one in shares])
-    assert told["device_ips"] == pytest.approx(300.0)
-    assert told["chip_ips"] == pytest.approx(1000 / 6.25)
-    # What two chips' percentiles are together, nobody can tell.
-    assert told["latency_ms"]["p50"] is told["latency_ms"]["p99"] is None
+    summary = ais_infer._summarise(shares, [ais_infer._read_summary(one) for one in shares])
+    assert summary["device_ips"] == pytest.approx(300.0)
+    assert summary["chip_ips"] == pytest.approx(1000 / 6.25)
+    # The percentiles of two chips cannot be combined.
+    assert summary["latency_ms"]["p50"] is summary["latency_ms"]["p99"] is None
 
 
 def test_only_ascend_targets_have_it() -> None:
@@ -187,6 +189,6 @@ def test_a_result_of_its_own() -> None:
 
 
 def test_the_vendor_s_tool_is_asked_for_only_then(tmp_path: Path) -> None:
-    place = {"CANN": str(tmp_path)}
-    assert "ais_infer.tar.gz" not in ascend.missing_packages(place)
-    assert "ais_infer.tar.gz" in ascend.missing_packages(place, bins=True)
+    packages = {"CANN": str(tmp_path)}
+    assert "ais_infer.tar.gz" not in ascend.missing_packages(packages)
+    assert "ais_infer.tar.gz" in ascend.missing_packages(packages, bins=True)

@@ -92,17 +92,17 @@ def test_names_are_cut_at_their_first_dot_like_ais_infer_does(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "message"),
     [
         (["a.1.png", "a.2.png"], "share a.bin"),
         (["x/a.png", "y/a.png"], "share a.bin"),
         ([".png", "b.png"], "starts with a dot"),
     ],
 )
-def test_names_that_cannot_be_told_apart(tmp_path: Path, names: list[str], told: str) -> None:
+def test_names_that_give_one_stem(tmp_path: Path, names: list[str], message: str) -> None:
     items = [jobs.item(index, name, 8, 8) for index, name in enumerate(names)]
     job = jobs.checked(jobs.job(tmp_path, items))
-    with pytest.raises(BundleError, match=told):
+    with pytest.raises(BundleError, match=message):
         write_bins(job, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
@@ -153,7 +153,7 @@ def test_an_output_of_another_size(tmp_path: Path, size: int) -> None:
 def test_an_output_that_is_no_number(tmp_path: Path) -> None:
     content, out, results = ready(tmp_path)
     np.full((5, 5), np.nan, np.float32).tofile(results / "0_0.bin")
-    with pytest.raises(BundleError, match="holds NaN"):
+    with pytest.raises(BundleError, match="contains NaN"):
         read_bins(jobs.checked(content), str(results), str(out))
 
 

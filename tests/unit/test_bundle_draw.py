@@ -40,7 +40,7 @@ def test_a_name_has_room_at_the_upper_edge_and_at_the_right() -> None:
     there = drawn(300, 200, [0, 0, 100, 100])
     assert there[2:12, 2:30].mean() > 0.9  # inside the box, because above there is nothing
     there = drawn(300, 200, [290, 150, 299, 199])
-    assert there[:, 240:290].any()  # moved left, so that it is whole
+    assert there[:, 240:290].any()  # moved left, so that none of it is cut off
 
 
 def test_a_box_that_reaches_beyond_the_picture() -> None:

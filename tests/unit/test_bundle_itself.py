@@ -59,12 +59,12 @@ def test_the_digest_follows_names_and_contents(
 def test_the_self_check_passes_and_says_what_is_there() -> None:
     done = jobs.call("selfcheck")
     assert done.returncode == 0
-    (told,) = jobs.events(done.stdout)
-    assert told["event"] == "selfcheck"
-    assert told["ok"] is True
-    assert told["bundle"] == digest.bundle_digest()
-    assert set(told["versions"]) == {"python", "numpy", "opencv"}
-    assert told["runtimes"]["onnxruntime"]
+    (event,) = jobs.events(done.stdout)
+    assert event["event"] == "selfcheck"
+    assert event["ok"] is True
+    assert event["bundle"] == digest.bundle_digest()
+    assert set(event["versions"]) == {"python", "numpy", "opencv"}
+    assert event["runtimes"]["onnxruntime"]
 
 
 def test_the_self_check_notices_wrong_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:

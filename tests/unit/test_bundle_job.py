@@ -1,4 +1,4 @@
-"""The job is checked once more by the bundle, and all its faults are told at once."""
+"""The job is checked once more by the bundle, and all its errors are reported at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.helpers import bundle_jobs as jobs
 ITEMS = [jobs.item(1, "a.jpg", 4, 3)]
 
 
-def faults(content: Any) -> str:
+def errors(content: Any) -> str:
     with pytest.raises(BundleError) as caught:
         check_job(content, "/")
     return caught.value.what
@@ -37,14 +37,14 @@ def test_absolute_paths_stay(tmp_path: Path) -> None:
     assert job.path(job.pictures[0]) == str(tmp_path / "there" / "a.jpg")
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     content = jobs.job(Path("p"), ITEMS)
     del content["classes"]
     content["input"]["dtype"] = "float16"
     content["preprocess"]["std"] = [1, 0, 1]
     content["stream"]["workers"] = 0
     content["pictures"]["items"] = [{"id": "7", "file": "a", "width": 0, "height": 2}]
-    told = faults(content)
+    text = errors(content)
     for part in (
         "classes is missing",
         "input.dtype is 'float16', not one of float32, uint8",
@@ -53,20 +53,20 @@ def test_all_faults_are_told_at_once() -> None:
         "pictures.items[0].id is not an integer",
         "pictures.items[0].width is 0, less than 1",
     ):
-        assert part in told
+        assert part in text
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "value", "told"),
+    ("section", "key", "value", "message"),
     [
         ("input", "shapes", [], "input.shapes is not a list of [height, width]"),
         ("input", "shapes", [96], "input.shapes is not a list of [height, width]"),
         ("input", "shapes", [[96, 0]], "input.shapes is not a list of [height, width]"),
-        ("input", "shapes", [[96, 96]] * 2, "input.shapes has a shape twice"),
+        ("input", "shapes", [[96, 96]] * 2, "input.shapes contains a shape twice"),
         ("input", "shapes", [[96, 96], [96, 128]], "networks has 1 items, input.shapes 2 shapes"),
-        ("input", "shapes", [[95, 96]], "input.shapes has none for a picture of 96x96"),
-        ("input", "resize", [128, 96], "none for a picture of 96x128"),
-        ("input", "resize", [96, 128], "none for a picture of 128x96"),
+        ("input", "shapes", [[95, 96]], "input.shapes has no shape for a picture of 96x96"),
+        ("input", "resize", [128, 96], "no shape for a picture of 96x128"),
+        ("input", "resize", [96, 128], "no shape for a picture of 128x96"),
         ("input", "resize", 96, "input.resize is not a list"),
         ("input", "resize", [96], "input.resize is not two integers above 0"),
         ("input", "resize", [96, True], "input.resize is not two integers above 0"),
@@ -80,13 +80,13 @@ def test_all_faults_are_told_at_once() -> None:
         ("pictures", "items", ITEMS * 2, "an id twice"),
     ],
 )
-def test_values_without_meaning(section: str, key: str, value: Any, told: str) -> None:
-    assert told in faults(jobs.job(Path("p"), ITEMS, **{section: {key: value}}))
+def test_invalid_values(section: str, key: str, value: Any, message: str) -> None:
+    assert message in errors(jobs.job(Path("p"), ITEMS, **{section: {key: value}}))
 
 
 @pytest.mark.parametrize("content", [[], "x", {"format": 2}, {}])
 def test_another_format_is_refused(content: Any) -> None:
-    assert "reads format 3" in faults(content)
+    assert "reads format 3" in errors(content)
 
 
 def test_a_job_that_is_no_json(tmp_path: Path) -> None:

@@ -81,12 +81,12 @@ def test_chips_share_the_pictures(
 
     finished: list[int] = []
 
-    def conclude(result: Any) -> None:
+    def finish(result: Any) -> None:
         assert isinstance(result, Inferred)
         finished.append(result.picture.id)
 
     with Stream(made, load) as stream:
-        stream.run(made.pictures, conclude)
+        stream.run(made.pictures, finish)
     assert [chip.device for chip in chips] == devices
     assert [chip.runs for chip in chips] == runs
     # Results are in the job's order whichever chip was first, and each chip has its own thread.

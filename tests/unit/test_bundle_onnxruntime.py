@@ -46,7 +46,7 @@ def test_labels_may_be_int32(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         (
             {"input": {"name": "image"}},
@@ -60,13 +60,13 @@ def test_labels_may_be_int32(tmp_path: Path) -> None:
         ({"outputs": {"labels": "boxes"}}, "'boxes' is not int64 (n,)"),
     ],
 )
-def test_a_network_that_breaks_the_contract(
-    tmp_path: Path, changes: dict[str, Any], told: str
+def test_a_network_that_violates_the_contract(
+    tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     path = tiny_model.save(tmp_path / "t.onnx", size=SIZE)
     with pytest.raises(BundleError) as caught:
         open_runner(job_for(path, **changes))
-    assert told in caught.value.what
+    assert message in caught.value.what
     assert "outputs 'boxes' float32 (5,5), 'labels' int64 (5)" in caught.value.what
     assert caught.value.where == str(path)
 

@@ -40,7 +40,7 @@ def turned(orientation: int) -> bytes:
 
 
 def with_thumbnail(end: int | None) -> bytes:
-    """A JPEG whose header holds a whole JPEG, with an end of its own."""
+    """A JPEG whose header contains a complete JPEG, with an end marker of its own."""
     thumbnail = encoded(".jpg", noise(8, 8))
     outer = encoded(".jpg", noise(64, 48))
     segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
@@ -108,19 +108,19 @@ BAD = {
     "16 bits": (encoded(".png", noise(40, 24).astype(np.uint16) * 257), "16 bits per channel"),
     "too many pixels": (bomb(40000, 40000), "more pixels than OpenCV decodes"),
     "too wide": (bomb(2_000_000, 1), "2^20 pixels"),
-    "another size": (encoded(".png", noise(41, 24)), "41x24 pixels, but 40x24"),
+    "another size": (encoded(".png", noise(41, 24)), "41x24 pixels, but 40x24 according"),
     "turned": (encoded(".png", noise(24, 40)), "EXIF orientation"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_used_is_named(tmp_path: Path, name: str) -> None:
-    data, told = BAD[name]
+    data, message = BAD[name]
     path = tmp_path / "bad.jpg"
     path.write_bytes(data)
     with pytest.raises(PictureError) as caught:
         read_picture(str(path), Picture(1, path.name, 40, 24))
-    assert told in caught.value.what
+    assert message in caught.value.what
     assert caught.value.where == str(path)
     assert caught.value.next
 

@@ -64,8 +64,8 @@ def test_heavy_nodes_on_the_cpu_make_the_run_invalid(tmp_path: Path, temporary: 
     picture = np.zeros((1, 3, SIZE, SIZE), np.float32)
     for _ in range(2):
         loaded.run(picture)
-    told = f"1 of the 1 expensive nodes did not run on {ELSEWHERE}: 1 Conv on {CPU}"
-    assert [one.replace("FusedConv", "Conv") for one in loaded.describe()["problems"]] == [told]
+    problem = f"1 of the 1 expensive nodes did not run on {ELSEWHERE}: 1 Conv on {CPU}"
+    assert [one.replace("FusedConv", "Conv") for one in loaded.describe()["problems"]] == [problem]
     loaded.close()
     assert list(temporary.iterdir()) == []
 
@@ -82,7 +82,7 @@ def test_the_sentence_reaches_the_record(tmp_path: Path) -> None:
     assert "problems" not in record["environment"]
 
 
-def test_where_the_cpu_was_asked_for_nothing_is_told(tmp_path: Path, temporary: Path) -> None:
+def test_nothing_is_reported_if_the_cpu_was_requested(tmp_path: Path, temporary: Path) -> None:
     loaded = open_runner(job_for(with_convolution(tmp_path / "t.onnx"), CPU))
     loaded.run(np.zeros((1, 3, SIZE, SIZE), np.float32))
     assert loaded.describe()["problems"] == []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bundle.errors import BundleError
-from bundle.geometry import Geometry, fit
+from bundle.geometry import PictureGeometry, fit
 from bundle.job import Picture, Preprocess, Shape
 from bundle.postprocess import check_outputs, coco_rows, locate
 from tests.helpers import bundle_jobs as jobs
@@ -27,8 +27,10 @@ def outputs(*rows: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_written_geometry_is_used_and_nothing_else() -> None:
-    """A geometry that nobody would compute: its numbers must show in the boxes."""
-    odd = Geometry(1, "a", 100, 50, 64, 64, 60, 20, left=7, top=11, scale_x=0.5, scale_y=0.25)
+    """A geometry that no code would compute: its numbers must appear in the boxes."""
+    odd = PictureGeometry(
+        1, "a", 100, 50, 64, 64, 60, 20, left=7, top=11, scale_x=0.5, scale_y=0.25
+    )
     found = locate(*outputs((17, 16, 27, 21, 0.9, 1)), odd, JOB)
     assert found.boxes.tolist() == [[20, 20, 40, 40]]
     assert found.labels.tolist() == [1]
@@ -37,7 +39,7 @@ def test_the_written_geometry_is_used_and_nothing_else() -> None:
 def test_boxes_are_clipped_and_those_without_area_dropped() -> None:
     found = locate(
         *outputs(
-            (-50, 0, 2000, 3000, 0.9, 0),  # beyond every edge: the whole picture
+            (-50, 0, 2000, 3000, 0.9, 0),  # beyond every edge: all of the picture
             (10, 0, 600, 203, 0.8, 0),  # inside the padding only
             (300, 300, 300, 400, 0.7, 0),  # no width
             (400, 400, 300, 500, 0.6, 0),  # turned round
@@ -101,22 +103,22 @@ def test_outputs_that_obey(kind: type) -> None:
 
 
 @pytest.mark.parametrize(
-    ("boxes", "labels", "told"),
+    ("boxes", "labels", "message"),
     [
-        (with_value(np.nan), GOOD[1], "'boxes' holds NaN"),
-        (with_value(np.inf), GOOD[1], "'boxes' holds infinity"),
+        (with_value(np.nan), GOOD[1], "'boxes' contains NaN"),
+        (with_value(np.inf), GOOD[1], "'boxes' contains infinity"),
         (LONG[:, :4], GOOD[1], "'boxes' is float32 (2,4), not float32 (n,5)"),
         (LONG[np.newaxis], GOOD[1], "'boxes' is float32 (1,2,5)"),
         (LONG.astype(np.float64), GOOD[1], "'boxes' is float64 (2,5)"),
         (LONG, GOOD[1].astype(np.float32), "'labels' is float32 (2)"),
         (LONG, GOOD[1].reshape(2, 1), "'labels' is int64 (2,1)"),
         (LONG, GOOD[1][:1], "have 2 and 1 rows"),
-        (GOOD[0], np.array([3, 0]), "'labels' holds class 3, but there are 3 classes"),
-        (GOOD[0], np.array([-1, 0]), "'labels' holds class -1"),
+        (GOOD[0], np.array([3, 0]), "'labels' contains class 3, but there are 3 classes"),
+        (GOOD[0], np.array([-1, 0]), "'labels' contains class -1"),
     ],
 )
-def test_outputs_that_do_not(boxes: np.ndarray, labels: np.ndarray, told: str) -> None:
+def test_outputs_that_do_not(boxes: np.ndarray, labels: np.ndarray, message: str) -> None:
     with pytest.raises(BundleError) as caught:
         check_outputs(boxes, labels, JOB, "picture a.jpg")
-    assert told in caught.value.what
+    assert message in caught.value.what
     assert caught.value.where == "picture a.jpg"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bundle.geometry import Geometry, fit
+from bundle.geometry import PictureGeometry, fit
 from bundle.job import Picture, Preprocess, Shape
 from bundle.preprocess import Canvas, Preprocessor, pad_bytes
 
@@ -33,11 +33,11 @@ def noise(width: int, height: int) -> np.ndarray:
     return np.random.RandomState(width).randint(0, 256, (height, width, 3), np.uint8)
 
 
-def placed(image: np.ndarray, how: Preprocess) -> Geometry:
+def fitted(image: np.ndarray, how: Preprocess) -> PictureGeometry:
     return fit(Picture(1, "", image.shape[1], image.shape[0]), how)
 
 
-def resized(image: np.ndarray, geometry: Geometry) -> np.ndarray:
+def resized(image: np.ndarray, geometry: PictureGeometry) -> np.ndarray:
     edges = (geometry.resized_width, geometry.resized_height)
     if image.shape[:2] == (1, 1):
         return np.tile(image, (edges[1], edges[0], 1))
@@ -46,7 +46,7 @@ def resized(image: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 def plain_floats(image: np.ndarray, how: Preprocess) -> np.ndarray:
     """Step by step: float32 minus mean, times 1/std in float64, to float32; then zeros."""
-    geometry = placed(image, how)
+    geometry = fitted(image, how)
     pixels = resized(image, geometry)
     if how.channels == "rgb":
         pixels = pixels[:, :, ::-1]
@@ -56,12 +56,12 @@ def plain_floats(image: np.ndarray, how: Preprocess) -> np.ndarray:
     return framed(values, geometry, np.zeros(3, np.float32)).transpose(2, 0, 1)[np.newaxis]
 
 
-def framed(values: np.ndarray, geometry: Geometry, padding: np.ndarray) -> np.ndarray:
-    whole = np.empty((*geometry.shape, 3), values.dtype)
-    whole[:] = padding
+def framed(values: np.ndarray, geometry: PictureGeometry, padding: np.ndarray) -> np.ndarray:
+    padded = np.empty((*geometry.shape, 3), values.dtype)
+    padded[:] = padding
     top, left = geometry.top, geometry.left
-    whole[top : top + values.shape[0], left : left + values.shape[1]] = values
-    return whole
+    padded[top : top + values.shape[0], left : left + values.shape[1]] = values
+    return padded
 
 
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])
@@ -70,7 +70,7 @@ def framed(values: np.ndarray, geometry: Geometry, padding: np.ndarray) -> np.nd
 def test_float_input(shape: tuple[int, int], channels: str, padding: str) -> None:
     how, image = settings(channels=channels, padding=padding), noise(*shape)
     canvas = Canvas(how)
-    Preprocessor(how).prepare(image.copy(), placed(image, how), canvas)
+    Preprocessor(how).prepare(image.copy(), fitted(image, how), canvas)
     assert canvas.array.dtype == np.float32
     assert canvas.array.tobytes() == plain_floats(image, how).tobytes()
 
@@ -80,7 +80,7 @@ def test_float_input(shape: tuple[int, int], channels: str, padding: str) -> Non
 @pytest.mark.parametrize("shape", SHAPES)
 def test_byte_input(shape: tuple[int, int], channels: str, padding: str) -> None:
     how, image = settings(dtype="uint8", channels=channels, padding=padding), noise(*shape)
-    geometry, canvas = placed(image, how), Canvas(how)
+    geometry, canvas = fitted(image, how), Canvas(how)
     Preprocessor(how).prepare(image.copy(), geometry, canvas)
     pixels = resized(image, geometry)[:, :, :: -1 if channels == "rgb" else 1]
     wanted = framed(pixels, geometry, np.array([124, 116, 104], np.uint8))
@@ -96,7 +96,7 @@ BOTH = {"shapes": (Shape(96, 160), Shape(160, 128)), "resize": (150, 90)}
 def test_every_orientation_lies_in_its_own_input(shape: tuple[int, int]) -> None:
     how, image = settings(padding="corner", **ORIENTED), noise(*shape)
     canvas = Canvas(how)
-    Preprocessor(how).prepare(image.copy(), placed(image, how), canvas)
+    Preprocessor(how).prepare(image.copy(), fitted(image, how), canvas)
     assert canvas.array.shape == ((1, 3, 160, 96) if shape[1] > shape[0] else (1, 3, 96, 160))
     assert canvas.array.tobytes() == plain_floats(image, how).tobytes()
 
@@ -108,8 +108,8 @@ def test_a_canvas_keeps_nothing_of_the_picture_before(dtype: str, inputs: dict[s
     preprocessor, used = Preprocessor(how), Canvas(how)
     for shape in [*SHAPES, *reversed(SHAPES), SHAPES[0], SHAPES[0]]:
         image, fresh = noise(*shape), Canvas(how)
-        preprocessor.prepare(image.copy(), placed(image, how), used)
-        preprocessor.prepare(image.copy(), placed(image, how), fresh)
+        preprocessor.prepare(image.copy(), fitted(image, how), used)
+        preprocessor.prepare(image.copy(), fitted(image, how), fresh)
         assert np.array_equal(used.array, fresh.array)
 
 

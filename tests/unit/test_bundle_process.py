@@ -1,4 +1,4 @@
-"""A runtime in a process of its own: the same results, and its end is told."""
+"""A runtime in a process of its own: the same results, and its exit is an error."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from bundle.runners import Outputs, needs_own_process, open_runner
 from bundle.stream import Inferred, Stream
 from tests.helpers import bundle_jobs as jobs
 
-APART = {"options": {"own_process": True}}
+OWN_PROCESS = {"options": {"own_process": True}}
 
 
-def told(content: dict[str, Any], load: Callable[[Job], jobs.Scripted]) -> BundleError:
+def failure_of(content: dict[str, Any], load: Callable[[Job], jobs.Scripted]) -> BundleError:
     """The error that a pass ends with."""
     job = jobs.checked(content)
     with pytest.raises(BundleError) as caught, Stream(job, load) as stream:
@@ -42,7 +42,7 @@ def test_aclruntime_needs_own_process_and_onnxruntime_does_not(tmp_path: Path) -
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 def test_the_results_are_the_same(tmp_path: Path, dtype: str) -> None:
     texts = set()
-    for name, options in (("here", {}), ("apart", {"own_process": True})):
+    for name, options in (("here", {}), ("process", {"own_process": True})):
         content = jobs.small(tmp_path, input={"dtype": dtype}, runner={"options": options})
         record = run(jobs.checked(content), str(tmp_path / name))
         assert record["environment"]["providers"] == ["CPUExecutionProvider"]
@@ -69,13 +69,13 @@ def test_chips_have_a_process_each_and_share_the_pictures(tmp_path: Path) -> Non
 
     seen: list[tuple[int, float, float, float]] = []
 
-    def conclude(result: Any) -> None:
+    def finish(result: Any) -> None:
         assert isinstance(result, Inferred)
         process, device, total = result.outputs.boxes[0, :3]
         seen.append((result.picture.id, process, device, total))
 
     with Stream(job, load) as stream:
-        stream.run(job.pictures, conclude)
+        stream.run(job.pictures, finish)
     assert [one[0] for one in seen] == [picture.id for picture in job.pictures]
     assert [one[2] for one in seen] == [4, 7, 9] * 10
     processes = {one[1] for one in seen}
@@ -94,25 +94,25 @@ def test_chips_have_a_process_each_and_share_the_pictures(tmp_path: Path) -> Non
     assert [one[3] for one in seen] == sums
 
 
-def test_errors_come_back_whole(tmp_path: Path) -> None:
-    content = jobs.small(tmp_path, runner=APART)
+def test_errors_keep_all_their_parts(tmp_path: Path) -> None:
+    content = jobs.small(tmp_path, runner=OWN_PROCESS)
 
     def unloadable(lane: Job) -> jobs.Scripted:
         raise BundleError("no chip", "chip 3", "look for it")
 
-    failure = told(content, unloadable)
+    failure = failure_of(content, unloadable)
     assert (failure.what, failure.where, failure.next) == ("no chip", "chip 3", "look for it")
 
     def broken(batch: np.ndarray) -> Outputs:
         raise BundleError("507011", "chip 3", "reset it")
 
-    failure = told(content, lambda lane: jobs.Scripted(broken))
+    failure = failure_of(content, lambda lane: jobs.Scripted(broken))
     assert (failure.what, failure.where, failure.next) == ("507011", "chip 3", "reset it")
 
     def strange(batch: np.ndarray) -> Outputs:
         raise ValueError("what is this?")
 
-    failure = told(content, lambda lane: jobs.Scripted(strange))
+    failure = failure_of(content, lambda lane: jobs.Scripted(strange))
     assert "ValueError: what is this?" in failure.what
 
 
@@ -122,13 +122,13 @@ def test_a_runtime_that_dies_is_an_error(tmp_path: Path, number: signal.Signals)
         os.kill(os.getpid(), number)
         raise AssertionError
 
-    failure = told(jobs.small(tmp_path, runner=APART), lambda lane: jobs.Scripted(die))
+    failure = failure_of(jobs.small(tmp_path, runner=OWN_PROCESS), lambda lane: jobs.Scripted(die))
     assert failure.what == f"The runtime's process ended by signal {int(number)}."
 
     def die_at_once(lane: Job) -> jobs.Scripted:
         os._exit(7)
 
-    failure = told(jobs.small(tmp_path, runner=APART), die_at_once)
+    failure = failure_of(jobs.small(tmp_path, runner=OWN_PROCESS), die_at_once)
     assert failure.what == "The runtime's process ended with code 7."
 
 
@@ -142,7 +142,7 @@ def test_a_second_chip_that_fails_closes_the_first(tmp_path: Path) -> None:
         loaded.append(jobs.Scripted(jobs.nothing))
         return loaded[-1]
 
-    assert told(content, load).what == "no chip 1"
+    assert failure_of(content, load).what == "no chip 1"
     assert loaded[0].closed
 
 
@@ -216,11 +216,11 @@ def test_what_a_runtime_prints_does_not_mix_with_the_events(tmp_path: Path) -> N
 
 
 def test_the_loader_of_the_runner_is_what_it_is_elsewhere(tmp_path: Path) -> None:
-    """Loaded apart, a network that breaks the contract is refused in the same words."""
+    """In its own process, a network that violates the contract is refused in the same words."""
     content = jobs.small(tmp_path, outputs={"boxes": "dets"})
     with pytest.raises(BundleError) as here:
         open_runner(jobs.checked(content))
     content["runner"]["options"] = {"own_process": True}
-    with pytest.raises(BundleError) as apart:
+    with pytest.raises(BundleError) as there:
         run(jobs.checked(content), str(tmp_path / "out"))
-    assert (apart.value.what, apart.value.next) == (here.value.what, here.value.next)
+    assert (there.value.what, there.value.next) == (here.value.what, here.value.next)

@@ -14,12 +14,12 @@ pytestmark = pytest.mark.py37
 
 
 @pytest.mark.parametrize(
-    ("dtype", "apart"), [("float32", False), ("uint8", False), ("uint8", True)]
+    ("dtype", "own_process"), [("float32", False), ("uint8", False), ("uint8", True)]
 )
 def test_a_run_gives_the_same_detections_and_geometry(
-    tmp_path: Path, py37: Path, dtype: str, apart: bool
+    tmp_path: Path, py37: Path, dtype: str, own_process: bool
 ) -> None:
-    runner = {"options": {"own_process": apart}}
+    runner = {"options": {"own_process": own_process}}
     content = jobs.small(tmp_path, input={"dtype": dtype}, runner=runner, draw=1)
     run(jobs.checked(content), str(tmp_path / "here"))
     path = jobs.write(tmp_path / "job.json", content)

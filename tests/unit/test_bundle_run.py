@@ -106,10 +106,10 @@ def test_what_a_pass_leaves(tmp_path: Path) -> None:
 
 def test_what_is_said_on_standard_output(tmp_path: Path) -> None:
     path = jobs.write(tmp_path / "job.json", jobs.small(tmp_path))
-    told = jobs.events(jobs.call("run", path, tmp_path / "out").stdout)
-    assert told[-1] == {"event": "done"}
+    events = jobs.events(jobs.call("run", path, tmp_path / "out").stdout)
+    assert events[-1] == {"event": "done"}
     counts: dict[str, list[int]] = {}
-    for one in told[:-1]:
+    for one in events[:-1]:
         assert one["event"] == "progress"
         counts.setdefault(one["phase"], []).append(one["done"])
         assert one["done"] <= one["total"]
@@ -147,9 +147,9 @@ def test_a_bad_picture_is_an_error_that_names_it(tmp_path: Path) -> None:
     done = jobs.call("run", jobs.write(tmp_path / "job.json", content), tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr.count("Traceback") == 0
-    told = jobs.events(done.stdout)[-1]
-    assert told["event"] == "error"
-    assert told["where"] == str(bad)
+    events = jobs.events(done.stdout)[-1]
+    assert events["event"] == "error"
+    assert events["where"] == str(bad)
     assert not (tmp_path / "out" / "run.json").exists()
     assert not (tmp_path / "out" / "detections.json").exists()
 
@@ -194,7 +194,7 @@ def test_an_earlier_record_does_not_vouch_for_a_failed_run(tmp_path: Path) -> No
 def test_an_output_that_is_no_number_names_picture_and_output(
     tmp_path: Path, keep_going: bool
 ) -> None:
-    """It is the network's fault, not the picture's: nothing is skipped."""
+    """The network is to blame, not the picture: nothing is skipped."""
     content = jobs.small(tmp_path, keep_going=keep_going)
     count = [0]
 
@@ -205,14 +205,14 @@ def test_an_output_that_is_no_number_names_picture_and_output(
 
     with pytest.raises(BundleError) as caught:
         run(jobs.checked(content), str(tmp_path / "out"), lambda job: jobs.Scripted(answer))
-    assert "'boxes' holds NaN" in caught.value.what
+    assert "'boxes' contains NaN" in caught.value.what
     assert caught.value.where == f"picture {tmp_path}/pictures/2.png"  # one of them was warm-up
 
 
 def test_another_network_than_the_jobs(tmp_path: Path) -> None:
     content = jobs.small(tmp_path)
     content["networks"][0]["sha256"] = "0" * 64
-    with pytest.raises(BundleError, match="not the one that the job speaks of"):
+    with pytest.raises(BundleError, match="is not the one in the job"):
         run(jobs.checked(content), str(tmp_path / "out"))
     content["networks"][0]["path"] = str(tmp_path / "absent.onnx")
     with pytest.raises(BundleError, match="cannot be read"):
@@ -231,9 +231,9 @@ def test_a_full_disk_ends_the_run_and_names_the_file(tmp_path: Path, name: str) 
     done = jobs.call("run", jobs.write(tmp_path / "job.json", content), tmp_path / "out")
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    told = jobs.events(done.stdout)
-    assert told[-1]["what"] == "A result cannot be written: No space left on device."
-    assert told[-1]["where"] == str(tmp_path / "out" / name)
+    events = jobs.events(done.stdout)
+    assert events[-1]["what"] == "A result cannot be written: No space left on device."
+    assert events[-1]["where"] == str(tmp_path / "out" / name)
     assert not (tmp_path / "out" / "run.json").exists()
 
 
@@ -286,8 +286,8 @@ def test_a_reader_that_goes_away_ends_the_run(tmp_path: Path) -> None:
     process.stderr.close()
 
 
-def test_a_fault_of_the_bundle_itself_is_told_and_traced_on_request(tmp_path: Path) -> None:
-    """A runtime that is broken in a way nobody thought of: an onnxruntime that is no module."""
+def test_an_internal_error_is_reported_and_traced_on_request(tmp_path: Path) -> None:
+    """A runtime that is broken in an unforeseen way: an onnxruntime that cannot be imported."""
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "onnxruntime.py").write_text("raise RuntimeError('wrong libc')\n")

@@ -13,7 +13,7 @@ import pytest
 
 import bundle
 from bundle.errors import BundleError
-from bundle.job import Job, Network
+from bundle.job import Job, NetworkFile
 from bundle.runners import needs_own_process, open_runner, runner_module, runner_names
 from bundle.runners.contract import TensorInfo, check_contract
 from tests.helpers import bundle_jobs as jobs
@@ -47,7 +47,7 @@ def test_every_runner_has_what_a_runner_must_have(name: str) -> None:
 
 
 def test_no_runner_is_named_outside_its_folder() -> None:
-    """The bundle knows no runner by its name, apart from what is written for people to read."""
+    """The bundle knows no runner by its name, except in texts for people."""
     for path in BUNDLE.rglob("*.py"):
         if path.relative_to(BUNDLE).parts[:2] in {("runners", name) for name in runner_names()}:
             continue
@@ -113,8 +113,8 @@ def test_a_new_folder_is_a_new_runner(tmp_path: Path, keeps_gil: bool) -> None:
     assert record["environment"]["runtime"] == "constant"
     rows = json.loads((tmp_path / "out" / "detections.json").read_text())
     assert {row["score"] for row in rows} == {0.5}
-    (told,) = call("selfcheck")
-    assert told["runtimes"]["constant"] == "1.2"  # type: ignore[index]
+    (event,) = call("selfcheck")
+    assert event["runtimes"]["constant"] == "1.2"  # type: ignore[index]
     assert call("constant-greet", "you")[0] == {"event": "note", "text": "hello you"}
 
 
@@ -193,4 +193,4 @@ def test_a_network_that_violates_the_contract(
 
 def test_the_job_s_networks_are_what_the_runner_is_given() -> None:
     job = job_for("onnxruntime")
-    assert job.runner.networks == (Network("/none.onnx", "0", (SIZE, SIZE)),)
+    assert job.runner.networks == (NetworkFile("/none.onnx", "0", (SIZE, SIZE)),)

@@ -56,9 +56,9 @@ def test_boxes_are_where_the_pixels_are(tmp_path: Path, dtype: str, padding: str
     )
 
     content["runner"]["options"] = {"own_process": True}
-    run(jobs.checked(content), str(tmp_path / "apart"))
-    here, apart = (tmp_path / name / "detections.json" for name in ("here", "apart"))
-    assert here.read_bytes() == apart.read_bytes()
+    run(jobs.checked(content), str(tmp_path / "process"))
+    here, process = (tmp_path / name / "detections.json" for name in ("here", "process"))
+    assert here.read_bytes() == process.read_bytes()
 
 
 def test_one_network_of_several_changes_the_digest() -> None:
@@ -111,7 +111,7 @@ def test_a_network_that_cannot_be_loaded_closes_those_that_were(
 def test_every_network_is_held_against_its_digest(tmp_path: Path, number: int) -> None:
     content = jobs.oriented(tmp_path)
     content["networks"][number]["sha256"] = "0" * 64
-    with pytest.raises(BundleError, match="not the one that the job speaks of") as caught:
+    with pytest.raises(BundleError, match="is not the one in the job") as caught:
         run(jobs.checked(content), str(tmp_path / "out"))
     assert caught.value.where == content["networks"][number]["path"]
 

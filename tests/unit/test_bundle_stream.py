@@ -14,7 +14,7 @@ import pytest
 from bundle.errors import BundleError, Interrupted
 from bundle.job import Job
 from bundle.runners import Outputs
-from bundle.stream import Inferred, Skipped, Stream
+from bundle.stream import Inferred, SkippedPicture, Stream
 from tests.helpers import bundle_jobs as jobs
 
 COUNT = 40
@@ -30,15 +30,15 @@ def many(tmp_path: Path, **changes: Any) -> Job:
 def run(
     job: Job,
     answer: Callable[[np.ndarray], Outputs] = jobs.nothing,
-    conclude: Callable[[Inferred | Skipped], None] | None = None,
+    finish: Callable[[Inferred | SkippedPicture], None] | None = None,
 ) -> list[int]:
-    """The ids in the order in which they were concluded."""
+    """The ids in the order in which they were finished."""
     order: list[int] = []
 
-    def keep(result: Inferred | Skipped) -> None:
+    def keep(result: Inferred | SkippedPicture) -> None:
         order.append(result.picture.id)
-        if conclude is not None:
-            conclude(result)
+        if finish is not None:
+            finish(result)
 
     with Stream(job, lambda job: jobs.Scripted(answer)) as stream:
         stream.run(job.pictures, keep)
@@ -95,7 +95,7 @@ def test_the_network_is_loaded_used_and_closed_in_one_thread(tmp_path: Path) -> 
     assert threads != {threading.get_ident()}
 
 
-def test_no_more_pictures_are_under_way_than_there_are_canvases(tmp_path: Path) -> None:
+def test_no_more_pictures_are_in_flight_than_there_are_canvases(tmp_path: Path) -> None:
     """With a stuck network, decoding stops by itself."""
     job = many(tmp_path, stream={"workers": 2, "queue": 3})
     begun = threading.Event()
@@ -120,7 +120,7 @@ def test_no_more_pictures_are_under_way_than_there_are_canvases(tmp_path: Path) 
         stuck = len(taken)
         go_on.set()
         thread.join(60)
-    # What is under way (workers + queue + 2), and the one that waits for room.
+    # What is in flight (workers + queue + 2), and the one that waits for room.
     assert stuck <= 2 + 3 + 2 + 1
     assert len(taken) == COUNT
 
@@ -163,7 +163,7 @@ def test_a_conclusion_that_raises_stops_everything(tmp_path: Path) -> None:
     assert len(ran) < COUNT
 
 
-def test_the_first_failure_is_told_not_the_ones_that_follow(tmp_path: Path) -> None:
+def test_the_first_failure_is_reported_not_those_that_follow(tmp_path: Path) -> None:
     job = many(tmp_path, stream={"workers": 4, "queue": 8})
     for picture in job.pictures[5:]:
         Path(job.path(picture)).write_bytes(b"")
@@ -188,12 +188,12 @@ def test_bad_pictures_are_skipped_in_their_place(tmp_path: Path) -> None:
             Path(job.path(picture)).write_bytes(b"")
     skipped: set[int] = set()
 
-    def conclude(result: Inferred | Skipped) -> None:
-        if isinstance(result, Skipped):
+    def finish(result: Inferred | SkippedPicture) -> None:
+        if isinstance(result, SkippedPicture):
             skipped.add(result.picture.id)
             assert "is empty" in result.reason
 
-    assert run(job, conclude=conclude) == [picture.id for picture in job.pictures]
+    assert run(job, finish=finish) == [picture.id for picture in job.pictures]
     assert skipped == bad
 
 

@@ -192,7 +192,8 @@ def test_packages_in_place(tmp_path: Path) -> None:
     cann = ascend.cann()
     machine = os.uname().machine
     names = [
-        name.format(arch=machine).replace("*", "0.0.2") for name in (*cann.packages, cann.wheel)
+        name.format(version=cann.version, arch=machine).replace("*", "0.0.2")
+        for name in (*cann.packages, cann.wheel)
     ]
     for name in names:
         (tmp_path / name).write_bytes(b"")

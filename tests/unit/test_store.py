@@ -53,7 +53,7 @@ def test_a_failed_stage_is_kept_when_asked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda f: (f / "product.txt").unlink(), "product.txt is gone"),
+        (lambda f: (f / "product.txt").unlink(), "product.txt is missing"),
         (lambda f: (f / "product.txt").write_text("prod"), "product.txt has another size"),
         (lambda f: (f / "product.txt").write_text("PRODUCT"), "product.txt has other content"),
         (lambda f: (f / "stage.json").write_text("{"), "its record cannot be read"),

@@ -6,7 +6,7 @@ their commands to `python -m bundle`.
 
 from __future__ import annotations
 
-from bundle.job import Job, Network
+from bundle.job import Job, NetworkFile
 from bundle.runners import Runner
 
 # Some versions of aclruntime release Python's lock while the chip computes and others do not:
@@ -14,7 +14,7 @@ from bundle.runners import Runner
 KEEPS_GIL = True
 
 
-def load(job: Job, network: Network) -> Runner:
+def load(job: Job, network: NetworkFile) -> Runner:
     """Loads a network onto a chip.
 
     The job's `runner.options` may hold `devices`, the numbers of the card's chips, and `soc`, the

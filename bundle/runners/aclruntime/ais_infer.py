@@ -23,14 +23,13 @@ from bundle import events
 from bundle.errors import BundleError
 from bundle.files import make_folder
 from bundle.geometry import fit
-from bundle.job import Job, Network
+from bundle.job import Job, NetworkFile
+from bundle.measure import PERCENTILES
 from bundle.record import remove_record
 from bundle.run import check_network_files
 from bundle.runners.aclruntime import version
 from bundle.runners.aclruntime.bins import network_folder, read_bins, write_bins
 
-# The least number of samples for a 99th percentile: see measure.py.
-_P99_SAMPLES = 662
 _POLL_S = 0.2
 
 
@@ -115,7 +114,7 @@ def _check_disk_space(job: Job, folder: str) -> None:
         )
 
 
-def _share_inputs(job: Job, network: Network, inputs: str, out: str, work: str) -> List[Share]:
+def _share_inputs(job: Job, network: NetworkFile, inputs: str, out: str, work: str) -> List[Share]:
     """Divides a network's inputs between the chips of the card: ais_infer uses only one."""
     devices = [int(lane.options.get("device", 0)) for lane in job.runner.lanes]
     names = sorted(os.listdir(inputs))
@@ -251,7 +250,7 @@ def _summarise(shares: List[Share], summaries: List[Dict[str, Any]]) -> Dict[str
         # The percentiles of several processes cannot be combined.
         times = summaries[0]["NPU_compute_time"]
         latency["p50"] = times.get("median")
-        latency["p99"] = times.get("percentile(99%)") if total >= _P99_SAMPLES else None
+        latency["p99"] = times.get("percentile(99%)") if total >= PERCENTILES["p99"][1] else None
     return {
         "chip_ips": 1000.0 * total / total_ms,
         "device_ips": sum(1000.0 * counts[one] / milliseconds[one] for one in counts),

@@ -22,10 +22,10 @@ from bundle.draw import draw_pictures
 from bundle.environment import host, versions
 from bundle.errors import BundleError, PictureError
 from bundle.files import JsonRows, Lines, make_folder, write_errors, write_json
-from bundle.geometry import Geometry, fit, read_geometry
+from bundle.geometry import PictureGeometry, fit, read_geometry
 from bundle.job import Job, Picture, Shape
 from bundle.measure import Pass
-from bundle.picture import Skipped, read_picture
+from bundle.picture import SkippedPicture, read_picture
 from bundle.postprocess import Detections, check_outputs, coco_rows, locate
 from bundle.preprocess import Canvas, Preprocessor
 from bundle.record import NAME, record, remove_record
@@ -96,7 +96,7 @@ def read_bins(
     folders = {shape: network_folder(results, shape, job) for shape in job.preprocess.shapes}
     used = {geometry.shape for geometry in geometries.values()}
     names = {shape: _list_results(folder) for shape, folder in folders.items() if shape in used}
-    skipped: List[Skipped] = []
+    skipped: List[SkippedPicture] = []
     to_draw: List[Tuple[Picture, Detections]] = []
     make_folder(os.path.join(out, "txt"))
     remove_record(out)
@@ -121,7 +121,7 @@ def read_bins(
             except PictureError as failure:
                 if not job.keep_going:
                     raise
-                skipped.append(Skipped(picture, failure.what))
+                skipped.append(SkippedPicture(picture, failure.what))
                 continue
             check_outputs(boxes, labels, job, os.path.join(folders[shape], stem + "_*.bin"))
             detections = locate(boxes, labels, geometries[picture.id], job)
@@ -142,7 +142,7 @@ def network_folder(folder: str, shape: Shape, job: Job) -> str:
     return os.path.join(folder, shape.name) if len(job.preprocess.shapes) > 1 else folder
 
 
-def _preprocessed(job: Job) -> Iterator[Tuple[Picture, Geometry, np.ndarray]]:
+def _preprocessed(job: Job) -> Iterator[Tuple[Picture, PictureGeometry, np.ndarray]]:
     """Every usable picture, its geometry and the network's input, which the next one reuses."""
     preprocessor, canvas = Preprocessor(job.preprocess), Canvas(job.preprocess)
     progress = events.Progress("bins", len(job.pictures))

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Sequence
 import numpy as np
 
 from bundle.errors import BundleError
-from bundle.job import Job, Network
+from bundle.job import Job, NetworkFile
 from bundle.runners import Outputs, Runner
 from bundle.runners.aclruntime import version
 from bundle.runners.contract import TensorInfo, check_contract
@@ -56,7 +56,7 @@ class AclruntimeRunner(Runner):
             contract.
     """
 
-    def __init__(self, job: Job, network: Network, device: int) -> None:
+    def __init__(self, job: Job, network: NetworkFile, device: int) -> None:
         self._job = job
         self._network = network
         self._device = device

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bundle.job import Job, Network
+from bundle.job import Job, NetworkFile
 from bundle.runners import Runner
 
 # A session releases Python's lock while it computes.
 KEEPS_GIL = False
 
 
-def load(job: Job, network: Network) -> Runner:
+def load(job: Job, network: NetworkFile) -> Runner:
     """Loads a network into a session.
 
     The job's `runner` may hold `provider` (CPUExecutionProvider by default) and, in `options`,

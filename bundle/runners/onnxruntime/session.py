@@ -8,7 +8,7 @@ from typing import Any, Dict, Sequence
 import numpy as np
 
 from bundle.errors import BundleError
-from bundle.job import Job, Network
+from bundle.job import Job, NetworkFile
 from bundle.runners import Outputs, Runner
 from bundle.runners.contract import TensorInfo, check_contract
 from bundle.runners.onnxruntime.placement import Placement
@@ -40,7 +40,7 @@ class OnnxruntimeRunner(Runner):
             the contract.
     """
 
-    def __init__(self, job: Job, network: Network) -> None:
+    def __init__(self, job: Job, network: NetworkFile) -> None:
         self._job = job
         self._path = network.path
         self._provider = job.runner.provider or "CPUExecutionProvider"
@@ -118,7 +118,7 @@ def _session_options(job: Job) -> Any:
     return options
 
 
-def _open_session(job: Job, network: Network, provider: str, options: Any) -> Any:
+def _open_session(job: Job, network: NetworkFile, provider: str, options: Any) -> Any:
     available = onnxruntime.get_available_providers()
     if provider not in available:
         raise BundleError(

@@ -7,6 +7,7 @@ may be nested a million times.
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,14 @@ def user_path(text: str, what: str) -> Path:
             where=text,
             next="Write the path in full.",
         ) from error
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; False also for a path that there cannot be."""
+    # Unlike Path.is_file, this does not raise where a name is too long.
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_dir(path: Path) -> bool:
+    """Whether there is a folder; False also for a path that there cannot be."""
+    return os.path.isdir(path)  # noqa: PTH112

@@ -17,7 +17,7 @@ from pydantic import (
 
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
-from cascadeport.base.reading import user_path
+from cascadeport.base.reading import is_dir, is_file, user_path
 from cascadeport.base.suggest import suggest
 from cascadeport.base.text import printable
 from cascadeport.config.schema import Strict, as_tuple, counted, read_toml, validate
@@ -354,7 +354,7 @@ def find(model: str, models: Path) -> Path:
     """
     if model.endswith(".toml") or "/" in model:
         path = user_path(model, "model card")
-        if path.is_dir():
+        if is_dir(path):
             raise CascadeportError(
                 "This is a folder, not a model card.",
                 where=f"--model {path}",
@@ -362,7 +362,7 @@ def find(model: str, models: Path) -> Path:
             )
         return path
     path = models / f"{model}.toml"
-    if path.is_file():
+    if is_file(path):
         return path
     names = [card.stem for card in models.glob("*.toml")]
     raise CascadeportError(
@@ -422,7 +422,7 @@ def _check_files(card: Card, path: Path) -> None:
         named.append(("checkpoint", card.checkpoint.path, card.checkpoint.sha256))
     for table, name, expected in named:
         file = card.file(name)
-        if not file.is_file():
+        if not is_file(file):
             details.append(f"{table}.path: there is no file {file}")
         elif expected and (found := digest.of_file(file)) != expected:
             details.append(

@@ -1,4 +1,4 @@
-"""Labels on everything a run makes, and the removal of what runs that died have left."""
+"""Labels on everything that a run makes, and the removal of what dead runs left behind."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import docker.errors
+import psutil  # type: ignore[import-untyped]
 import requests.exceptions
 
 if TYPE_CHECKING:
@@ -17,19 +17,22 @@ if TYPE_CHECKING:
 
 RUN = "cascadeport"
 OWNER = "cascadeport.owner"
-# A container that was kept for a look carries this in its name: labels cannot change later.
+# A container that was kept for inspection has this in its name: labels cannot change later.
 KEPT = "cascadeport-kept-"
 # Cleaning up must not hide the error that led to it, nor fail because the engine is gone.
 _IN_PASSING = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
 
+
+# Clocks that are set do not make a reboot.
+_CLOCK_S = 60
 
 # Runs of this process that are over. Their engine may have been away when they ended.
 _over: set[str] = set()
 
 
 def owner() -> str:
-    """This process, so that another one can tell later whether it still lives."""
-    return f"{socket.gethostname()}/{_boot()}/{os.getpid()}/{_started(os.getpid())}"
+    """This process, so that another one can find out later whether it is still running."""
+    return f"{socket.gethostname()}/{_booted()}/{os.getpid()}/{_started(os.getpid())}"
 
 
 def labels(run: str) -> dict[str, str]:
@@ -37,18 +40,16 @@ def labels(run: str) -> dict[str, str]:
     return {RUN: run, OWNER: owner()}
 
 
-def _boot() -> str:
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return "unknown"
+def _booted() -> int:
+    return round(float(psutil.boot_time()))
 
 
 def _started(pid: int) -> str:
-    # Field 22 of stat, counted behind the name, which may hold spaces and parentheses.
-    with contextlib.suppress(OSError, IndexError):
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return stat.rpartition(")")[2].split()[19]
-    return "gone"
+    """Seconds from booting to a process's start, which do not move when clocks are set."""
+    try:
+        return f"{psutil.Process(pid).create_time() - psutil.boot_time():.1f}"
+    except psutil.Error:
+        return "gone"
 
 
 def dead(labels: Mapping[str, str]) -> bool:
@@ -56,25 +57,24 @@ def dead(labels: Mapping[str, str]) -> bool:
     if labels.get(RUN) in _over:
         return True
     try:
-        host, boot, pid, started = labels[OWNER].split("/")
+        host, booted, pid, started = labels[OWNER].split("/")
+        # The time of booting is computed from clocks, and moves by a second when they are set.
+        rebooted = abs(int(booted) - _booted()) > _CLOCK_S
+        running = _started(int(pid)) == started
     except (KeyError, ValueError):
         return False
-    if host != socket.gethostname():
-        return False
-    if boot != _boot():
-        return True
-    return _started(int(pid)) != started
+    return host == socket.gethostname() and (rebooted or not running)
 
 
 def kept(container: Any) -> bool:
-    """Whether a container stays for a look."""
+    """Whether a container is kept for inspection."""
     return str(container.name).startswith(KEPT)
 
 
 def sweep(client: docker.DockerClient) -> list[str]:
     """Removes containers, networks and volumes of dead runs; returns their names.
 
-    Containers that a run kept for a look (`--keep-failed`) stay.
+    Containers that a run kept for inspection (`--keep-failed`) stay.
     """
     gone = []
     for container in client.containers.list(all=True, filters={"label": RUN}):

@@ -1,4 +1,4 @@
-"""What a check of the doctor is, and what it finds. Backends bring checks of their own."""
+"""What a check of the doctor is, and what it finds. Backends add checks of their own."""
 
 from __future__ import annotations
 
@@ -48,17 +48,26 @@ class Check:
     during_run: bool = False
 
     def run(self, context: Context) -> Finding:
-        """Looks; a check that cannot be carried out is a failure with its reason."""
+        """Carries it out; a check that cannot be carried out is a failure with its reason."""
         try:
             return self.look(context)
         except CascadeportError as error:
             where = f" ({error.where})" if error.where else ""
             details = "".join(f"; {detail}" for detail in error.details)
             return Finding(self.name, "fail", f"{error.what}{where}{details}", remedy=error.next)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            # A tool whose answer has another form than any release known here.
+            return Finding(
+                self.name,
+                "fail",
+                f"The check failed: {type(error).__name__}: {error}.",
+                reason="What a tool or a file of this host says could not be understood.",
+                remedy="Report this with the output of the tool that the check is about.",
+            )
 
 
 def not_checked_remotely(context: Context) -> Finding:
-    """What is said instead of looking at a host where no command can be run."""
+    """The finding for a host where no command can be run."""
     return Finding(
         "devices",
         "warn",

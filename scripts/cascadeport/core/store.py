@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import disk_errors, write_json
+from cascadeport.base.reading import read_record
 
 FORMAT = 1
 RECORD = "stage.json"
@@ -38,27 +40,50 @@ class Freshness:
     reason: str
 
 
+class _FileFacts(BaseModel):
+    """What a record says of one file; its digest is None where the product was too large."""
+
+    model_config = ConfigDict(strict=True)
+
+    bytes: int
+    sha256: str | None
+
+
+class _Record(BaseModel):
+    """The part of a record that `freshness` reads."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: int
+    key: str
+    files: dict[str, _FileFacts]
+
+
 def freshness(folder: Path, key: str, record_name: str = RECORD) -> Freshness:
     """Compares a folder's record with the key that was computed for what it should hold."""
     if not folder.exists():
         return Freshness(False, NOT_DONE)
     try:
-        record = json.loads((folder / record_name).read_text(encoding="utf-8"))
-        version, recorded, files = record["format"], record["key"], dict(record["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+        record = _Record.model_validate(read_record(folder / record_name, "record"))
+    except (CascadeportError, ValidationError):
         return Freshness(False, "its record cannot be read")
-    if version != FORMAT:
-        return Freshness(False, f"written by another version (format {version}, now {FORMAT})")
-    if recorded != key:
+    if record.format != FORMAT:
+        return Freshness(
+            False, f"written by another version (format {record.format}, now {FORMAT})"
+        )
+    if record.key != key:
         return Freshness(False, "its inputs changed")
-    for name, facts in files.items():
+    for name, facts in record.files.items():
         path = folder / name
-        if not path.is_file():
-            return Freshness(False, f"{name} is gone")
-        if path.stat().st_size != facts["bytes"]:
-            return Freshness(False, f"{name} has another size")
-        if facts["sha256"] and digest.of_file(path) != facts["sha256"]:
-            return Freshness(False, f"{name} has other content")
+        try:
+            if not path.is_file():
+                return Freshness(False, f"{name} is missing")
+            if path.stat().st_size != facts.bytes:
+                return Freshness(False, f"{name} has another size")
+            if facts.sha256 and digest.of_file(path) != facts.sha256:
+                return Freshness(False, f"{name} has other content")
+        except (OSError, ValueError):
+            return Freshness(False, f"{name} cannot be read")
     return Freshness(True, "nothing changed")
 
 
@@ -66,10 +91,10 @@ def freshness(folder: Path, key: str, record_name: str = RECORD) -> Freshness:
 def writing(
     folder: Path, key: str, facts: Mapping[str, Any], *, keep_failed: bool = False
 ) -> Iterator[Path]:
-    """Gives a temporary folder that replaces `folder` when the block succeeds.
+    """Yields a temporary folder that replaces `folder` when the block succeeds.
 
     Args:
-        folder: Where the product will stand.
+        folder: The product's final path.
         key: The stage's key.
         facts: What else the record says: the stage's name, parameters and inputs.
         keep_failed: Leave what was written as `NAME.failed` when the block fails.
@@ -141,7 +166,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Holds a folder for one run; leftovers of runs that died are removed.
 
     Args:
-        folder: It is made if it does not exist.
+        folder: It is created if it does not exist.
         wait: Wait for the run that holds it instead of failing.
 
     Raises:
@@ -156,8 +181,8 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
             lock.acquire()
     except filelock.Timeout:
         who = ""
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            who = f" (process {json.loads(holder.read_text(encoding='utf-8'))['pid']})"
+        with contextlib.suppress(CascadeportError, KeyError, TypeError, ValueError):
+            who = f" (process {int(read_record(holder, 'lock')['pid'])})"
         raise CascadeportError(
             f"Another run{who} is working in this folder.",
             where=str(folder),
@@ -165,13 +190,15 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         ) from None
     try:
         with disk_errors(folder):
-            for pattern in (".*.tmp-*", ".*.old-*"):
-                for leftover in folder.glob(pattern):
-                    _remove(leftover)
+            for leftover in [*folder.glob(".*.tmp-*"), *folder.glob(".*.old-*")]:
+                _remove(leftover)
+            if holder.is_dir():
+                _remove(holder)
             holder.write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            holder.unlink(missing_ok=True)
         lock.release()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
-from cascadeport.base.reading import MissingFileError, read_bytes
+from cascadeport.base.reading import MissingFileError, is_dir, read_bytes
 from cascadeport.base.suggest import suggest
 from cascadeport.base.text import has_surrogates
 from cascadeport.datasets import annotations as annotation_file
@@ -85,13 +85,13 @@ def load(
             next="--limit takes 1 or more.",
         )
     root = Path(root)
-    if not root.is_dir():
+    if not is_dir(root):
         raise CascadeportError(
             "The data set's folder does not exist.", where=str(root), next="Check the path."
         )
     path, folder = root / annotations, root / pictures
     content = _content(path, root)
-    if not folder.is_dir():
+    if not is_dir(folder):
         known = _folders(root)
         raise CascadeportError(
             "The folder of pictures does not exist.",

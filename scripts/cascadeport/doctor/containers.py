@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from cascadeport import backends
 from cascadeport.base.paths import REPOSITORY
-from cascadeport.containers import connection, images, wheels
+from cascadeport.containers import connection, images, refusals, wheels
 from cascadeport.core.check import Check, Finding
 from cascadeport.core.context import Context
 
@@ -27,14 +28,15 @@ _OLDEST = Version("20.10")
 def _client(context: Context) -> Iterator[docker.DockerClient]:
     client = connection.connect(context.host)
     try:
-        yield client
+        with refusals.explained(context.host.host, "doctor", backends.of(context.target)):
+            yield client
     finally:
         client.close()
 
 
 def _engine(context: Context) -> Finding:
     with _client(context) as client:
-        version = str(client.version()["Version"])
+        version = str(client.version().get("Version", "unknown"))
     if _version(version) < _OLDEST:
         return Finding(
             "engine",
@@ -61,7 +63,7 @@ def _builder(context: Context) -> Finding:
 
 def _store(context: Context) -> Finding:
     with _client(context) as client:
-        root = Path(str(client.info()["DockerRootDir"]))
+        root = Path(str(client.info().get("DockerRootDir") or "the image store"))
     needed = wheels.facts(context.target.image).disk_gb
     if not context.is_here or not root.exists():
         return Finding(
@@ -86,7 +88,7 @@ def _store(context: Context) -> Finding:
 def _runtime(context: Context) -> Finding:
     wanted = _declared_runtime(context)
     with _client(context) as client:
-        known = sorted(client.info().get("Runtimes") or {})
+        known = sorted(map(str, client.info().get("Runtimes") or {}))
     if wanted in known:
         return Finding("runtime", "ok", f"The engine has the runtime {wanted}.")
     return Finding(
@@ -105,7 +107,7 @@ def _declared_runtime(context: Context) -> str | None:
 
 def _version(text: str) -> Version:
     """An engine's version; distributions append words of their own to it."""
-    found = re.match(r"\d+(\.\d+)*", text)
+    found = re.match(r"\d{1,9}(\.\d{1,9})*", text)
     return Version(found[0] if found else "0")
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from cascadeport.base.text import shown
 from cascadeport.core.check import Finding
 
 
@@ -23,7 +24,7 @@ def as_text(findings: Sequence[Finding]) -> str:
             lines.append(f"{'':<18} why:  {finding.reason}")
         if finding.remedy:
             lines.append(f"{'':<18} fix:  {finding.remedy}")
-    return "\n".join(lines)
+    return "\n".join(shown(line) for line in lines)
 
 
 def as_json(findings: Sequence[Finding]) -> str:

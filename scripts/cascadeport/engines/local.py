@@ -82,9 +82,9 @@ class LocalEngine:
             _stop(process)
         if failure is not None:
             raise CascadeportError(
-                failure.get("what", "The command failed."),
-                where=failure.get("where", ""),
-                next=failure.get("next", ""),
+                str(failure.get("what", "The command failed.")),
+                where=str(failure.get("where", "")),
+                next=str(failure.get("next", "")),
             )
         if code != 0:
             raise CascadeportError(

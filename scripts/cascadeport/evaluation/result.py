@@ -6,7 +6,14 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import write_text
@@ -53,6 +60,14 @@ class Curves(_Frozen):
     all: list[_Finite] | None
     per_category: dict[int, list[_Finite]]
 
+    @model_validator(mode="after")
+    def _same_length(self) -> Curves:
+        lengths = {len(self.all)} if self.all is not None else set()
+        lengths |= {len(curve) for curve in self.per_category.values()}
+        if lengths - {len(self.recall)}:
+            raise ValueError("every curve must have a precision for every recall")
+        return self
+
 
 class Evaluation(_Frozen):
     """The accuracy of a pass. An undefined number is None."""
@@ -65,10 +80,24 @@ class Evaluation(_Frozen):
     per_category: list[CategoryAp]
     pr_curves: dict[Literal["iou50", "iou75"], Curves]
 
+    @field_validator("stats")
+    @classmethod
+    def _all_numbers(cls, value: dict[str, float | None]) -> dict[str, float | None]:
+        if set(value) != set(STATS):
+            raise ValueError("must be the 12 numbers of COCO's leaderboard")
+        return value
+
+    @field_validator("pr_curves")
+    @classmethod
+    def _both_thresholds(cls, value: dict[str, Curves]) -> dict[str, Curves]:
+        if set(value) != {"iou50", "iou75"}:
+            raise ValueError("must be the curves of IoU 0.50 and 0.75")
+        return value
+
 
 def write(evaluation: Evaluation, path: Path) -> None:
     """Writes evaluation.json; equal evaluations give equal bytes."""
-    text = json.dumps(evaluation.model_dump(mode="json"), ensure_ascii=False)
+    text = json.dumps(evaluation.model_dump(mode="json"), ensure_ascii=False, indent=None)
     write_text(path, text + "\n")
 
 
@@ -81,11 +110,12 @@ def read(path: Path) -> Evaluation:
     remedy = "Evaluate again: remove the folder 'evaluate' and run the same command."
     content = read_bytes(path, "evaluation", limit=RECORD_LIMIT, next=remedy)
     try:
+        content = read_bytes(path, "evaluation", limit=RECORD_LIMIT, next=remedy)
         return Evaluation.model_validate_json(content)
     except ValidationError as error:
         details = [
-            f"{'.'.join(map(str, entry['loc'])) or 'file'}: {entry['msg']}"
-            for entry in error.errors(include_url=False)[:10]
+            f"{'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}"
+            for found in error.errors(include_url=False)[:10]
         ]
         raise CascadeportError(
             "The evaluation is not in the format of this version.",

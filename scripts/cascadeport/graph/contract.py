@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from onnx import helper
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph.editing import EditableGraph, load
+from cascadeport.graph.malformed import explained
 
 FLOAT, UINT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8
 LABELS = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
@@ -67,37 +67,50 @@ def check_contract(
         size: Side of the square, or (height, width), if the caller expects one.
 
     Raises:
-        CascadeportError: The network breaks the contract; every violation is in `details`.
+        CascadeportError: With every violation that was found, or the file is malformed.
     """
     model = load(path)
-    errors = _opset_errors(model) + _operator_errors(model)
-    inputs = [value for value in model.graph.input if value.name not in _initializers(model)]
-    errors += _input_errors(inputs, input)
+    with explained("The network cannot be checked", str(path)):
+        return _checked(model, path, input, boxes, labels, dtype, size)
+
+
+def _checked(
+    model: onnx.ModelProto,
+    path: Path,
+    input: str,
+    boxes: str,
+    labels: str,
+    dtype: str | None,
+    size: int | tuple[int, int] | None,
+) -> Contract:
+    violations = _opset_violations(model) + _operator_violations(model)
+    given = [value for value in model.graph.input if value.name not in _initializers(model)]
+    violations += _input_violations(given, input)
     outputs = {value.name: value for value in model.graph.output}
-    errors += _output_errors(outputs, boxes, labels)
-    if not errors:
+    violations += _output_violations(outputs, boxes, labels)
+    if not violations:
         try:
             onnx.checker.check_model(EditableGraph(model).skeleton())
         except onnx.checker.ValidationError as error:
-            errors.append(f"it is not valid ONNX: {str(error).splitlines()[0]}")
-    if errors:
-        raise _broken(path, errors)
+            violations.append(f"it breaks ONNX's rules: {str(error).splitlines()[0]}")
+    if violations:
+        raise _broken(path, violations)
 
-    kind, shape = _type_of(inputs[0])
+    kind, shape = _type_of(given[0])
     layout = "float32" if kind == FLOAT else "uint8"
     height, width = (shape[2], shape[3]) if kind == FLOAT else (shape[1], shape[2])
     assert height is not None
     assert width is not None
     if dtype is not None and dtype != layout:
-        errors.append(f"input {input!r} is {layout}; {dtype} was requested")
+        violations.append(f"input {input!r} is {layout}; {dtype} was asked for")
     wanted = (size, size) if isinstance(size, int) else size
     if wanted is not None and wanted != (height, width):
-        errors.append(
+        violations.append(
             f"input {input!r} is {height} x {width} (height x width); {wanted[0]} x {wanted[1]} "
             "was requested"
         )
-    if errors:
-        raise _broken(path, errors)
+    if violations:
+        raise _broken(path, violations)
     _, box_shape = _type_of(outputs[boxes])
     return Contract(
         input=input,
@@ -111,41 +124,41 @@ def check_contract(
     )
 
 
-def _broken(path: Path, errors: list[str]) -> CascadeportError:
+def _broken(path: Path, violations: list[str]) -> CascadeportError:
     return CascadeportError(
         "The network breaks the contract.",
         where=str(path),
-        details=errors,
+        details=violations,
         next="docs/lowering.md states the contract; change the network or its model card.",
     )
 
 
-def _opset_errors(model: onnx.ModelProto) -> list[str]:
-    # A repeated import is harmless and seen in the wild. Two versions of one domain, or an import
-    # of a non-standard domain that nodes use, is not.
-    imports = {(entry.domain or "ai.onnx", entry.version) for entry in model.opset_import}
+def _opset_violations(model: onnx.ModelProto) -> list[str]:
+    # The same import twice is harmless and seen in the wild; two versions of one domain, or a
+    # domain that is not standard, are two graphs in one.
+    imports = {(each.domain or "ai.onnx", each.version) for each in model.opset_import}
     standard = sorted(version for domain, version in imports if domain == "ai.onnx")
-    errors = []
+    violations = []
     if len(standard) != 1:
         found = ", ".join(map(str, standard)) or "none"
-        errors.append(f"it must import exactly one opset of ai.onnx; it imports: {found}")
+        violations.append(f"it must import one opset of ai.onnx, not: {found}")
     used = {node.domain or "ai.onnx" for node in model.graph.node}
     for domain, version in sorted(imports):
         if domain != "ai.onnx" and domain in used:
-            errors.append(f"it imports the non-standard domain {domain} {version}")
-    return errors
+            violations.append(f"it imports the foreign domain {domain} {version}")
+    return violations
 
 
-def _operator_errors(model: onnx.ModelProto, shown: int = 5) -> list[str]:
+def _operator_violations(model: onnx.ModelProto, shown: int = 5) -> list[str]:
     foreign = [node for node in model.graph.node if node.domain not in KNOWN_DOMAINS]
-    errors = [
-        f"node {node.name or node.output[0]} is {node.domain}::{node.op_type}, which only "
-        "runtimes with that extension support"
+    violations = [
+        f"node {node.name or node.op_type} is {node.domain}::{node.op_type}, which only "
+        "runtimes with that extension know"
         for node in foreign[:shown]
     ]
     if len(foreign) > shown:
-        errors.append(f"and {len(foreign) - shown} more nodes of non-standard domains")
-    return errors
+        violations.append(f"and {len(foreign) - shown} more foreign nodes")
+    return violations
 
 
 def _initializers(model: onnx.ModelProto) -> set[str]:
@@ -159,14 +172,16 @@ def _type_of(value: onnx.ValueInfoProto) -> tuple[int, list[int | None]]:
 
 
 def _name_of(kind: int) -> str:
-    return str(helper.tensor_dtype_to_string(kind)).split(".")[-1].lower()
+    if kind not in onnx.TensorProto.DataType.values():
+        return f"of the unknown type {kind}"
+    return str(onnx.TensorProto.DataType.Name(kind)).lower()
 
 
-def _input_errors(inputs: list[onnx.ValueInfoProto], name: str) -> list[str]:
-    if [value.name for value in inputs] != [name]:
-        found = ", ".join(repr(value.name) for value in inputs) or "none"
+def _input_violations(given: list[onnx.ValueInfoProto], name: str) -> list[str]:
+    if [value.name for value in given] != [name]:
+        found = ", ".join(repr(value.name) for value in given) or "none"
         return [f"it must have one input, {name!r}; it has {found}"]
-    kind, shape = _type_of(inputs[0])
+    kind, shape = _type_of(given[0])
     if kind not in (FLOAT, UINT8):
         return [f"input {name!r} is {_name_of(kind)}; it must be float32 or uint8"]
     layout = "(1,3,H,W)" if kind == FLOAT else "(1,H,W,3)"
@@ -180,19 +195,21 @@ def _input_errors(inputs: list[onnx.ValueInfoProto], name: str) -> list[str]:
     return []
 
 
-def _output_errors(outputs: dict[str, onnx.ValueInfoProto], boxes: str, labels: str) -> list[str]:
-    errors = []
+def _output_violations(
+    outputs: dict[str, onnx.ValueInfoProto], boxes: str, labels: str
+) -> list[str]:
+    violations = []
     for name in (boxes, labels):
         if name not in outputs:
-            errors.append(f"output {name!r} is missing; it has {', '.join(map(repr, outputs))}")
-    if errors:
-        return errors
+            violations.append(f"output {name!r} is missing; it has {', '.join(map(repr, outputs))}")
+    if violations:
+        return violations
     kind, shape = _type_of(outputs[boxes])
     if kind != FLOAT or len(shape) not in (0, 2) or (len(shape) == 2 and shape[1] not in (5, None)):
-        errors.append(f"output {boxes!r} is {_name_of(kind)} {shape}; it must be float32 (n,5)")
+        violations.append(f"output {boxes!r} is {_name_of(kind)} {shape}; float32 (n,5) is wanted")
     kind, shape = _type_of(outputs[labels])
     if kind not in LABELS or len(shape) > 1:
-        errors.append(
-            f"output {labels!r} is {_name_of(kind)} {shape}; it must be int32 or int64 (n)"
+        violations.append(
+            f"output {labels!r} is {_name_of(kind)} {shape}; int32 or int64 (n) is wanted"
         )
-    return errors
+    return violations

@@ -14,6 +14,9 @@ from cascadeport.base.errors import CascadeportError
 from cascadeport.graph.editing import Array, Builder, attribute
 from cascadeport.graph.rewriting import Shapes, static
 
+#: Of one convolution lowered to gathers; the R101's largest at 1344 x 800 has 604,800 for a group.
+MAX_SAMPLES = 1 << 24
+
 
 def deform_conv_19(build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
     """Rule: ONNX's DeformConv, whose offsets are ordered y0, x0, y1, x1, ... as ours."""
@@ -48,6 +51,13 @@ def deform_conv_by_gather(build: Builder, node: onnx.NodeProto, known: Shapes) -
         out=static(known, offset, node)[2:],
         groups=attribute(node, "deform_groups", 1),
     )
+    if grid.pixels * grid.samples > MAX_SAMPLES:
+        raise CascadeportError(
+            f"A deformable convolution of {grid.pixels * grid.samples:,} samples is too "
+            "large for gathers.",
+            where=f"node {node.name}",
+            next="Use the lowering `onnxruntime`, which has the operator itself.",
+        )
     columns = gather(build, grid, x, offset)
     matrix = build.graph.constants[weight]
     multiply(build, grid, columns, matrix, bias[0] if bias else "", node.output[0])

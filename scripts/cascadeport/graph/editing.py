@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from onnx import helper, numpy_helper, version_converter
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import write_bytes
+from cascadeport.base.reading import is_file
+from cascadeport.graph.external import refuse_external_data
 
 Array = NDArray[Any]
 #: Constants of more elements are left out of a skeleton.
@@ -173,7 +176,7 @@ class Constants:
     def size(self, name: str) -> int:
         """Number of elements, without converting the tensor."""
         if name in self.lazy:
-            return int(np.prod(self.lazy[name].dims, dtype=np.int64))
+            return math.prod(self.lazy[name].dims)
         return int(self._arrays[name].size)
 
     def keep(self, wanted: Iterable[str]) -> None:
@@ -251,23 +254,29 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
 
 
 def load(path: Path) -> onnx.ModelProto:
-    """Reads a model.
+    """Reads a model that is one file.
 
     Raises:
-        CascadeportError: The file does not exist or is not an ONNX model.
+        CascadeportError: The file is missing, not ONNX, without a network, or its tensors are in
+            other files.
     """
-    if not path.is_file():
-        raise CascadeportError("The ONNX file does not exist.", where=str(path))
+    if not is_file(path):
+        raise CascadeportError(
+            "There is no such ONNX file.", where=str(path), next="Check the path on the model card."
+        )
     try:
-        model = onnx.load(str(path))
+        model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf raises its own types, none of them documented
         raise CascadeportError(
-            f"The file is not ONNX, or is truncated ({path.stat().st_size:,} bytes).",
+            f"This is not an ONNX file, or a truncated one ({path.stat().st_size:,} bytes).",
             where=str(path),
             next="Export it again, or copy it again.",
         ) from error
     if not model.graph.node:
-        raise CascadeportError("The ONNX file contains no network.", where=str(path))
+        raise CascadeportError(
+            "This ONNX file holds no network.", where=str(path), next="Export the model again."
+        )
+    refuse_external_data(model, path)
     return model
 
 

@@ -14,7 +14,9 @@ from typing import Any
 import onnx
 
 from cascadeport.base.errors import CascadeportError
+from cascadeport.base.files import disk_errors
 from cascadeport.graph.editing import EditableGraph, save
+from cascadeport.graph.malformed import explained
 from cascadeport.graph.neutral import load_neutral
 from cascadeport.graph.semantics import limit_proposals, merge_levels, round_before_nms
 from cascadeport.graph.uint8 import normalise_inside
@@ -132,17 +134,11 @@ class Lowering(ABC):
         request = request or Request()
         _check(request)
         self.check(request)
-        graph = EditableGraph(load_neutral(neutral))
-        changes = limit_proposals(graph, request.proposals or self.proposals)
-        across = self.across_levels if request.across_levels is None else request.across_levels
-        changes += merge_levels(graph, across)
-        if request.half_nms:
-            changes += self.round_before_nms(graph)
-        if request.dtype == "uint8" and request.mean is not None and request.std is not None:
-            self.normalise(graph, request.mean, request.std)
-            changes.append("normalised inside the network; padding is the rounded mean, nearly 0")
-        model = self.rewrite(graph, request, changes)
-        save(model, out)
+        changes: list[str] = []
+        with explained("The neutral graph cannot be lowered", str(neutral)):
+            model = self._lowered(neutral, request, changes)
+        with disk_errors(out):
+            save(model, out)
         return Lowered(
             path=out,
             lowering=self.name,
@@ -151,6 +147,18 @@ class Lowering(ABC):
             changes=changes,
             facts=self.facts(model, request),
         )
+
+    def _lowered(self, neutral: Path, request: Request, changes: list[str]) -> onnx.ModelProto:
+        graph = EditableGraph(load_neutral(neutral))
+        changes += limit_proposals(graph, request.proposals or self.proposals)
+        across = self.across_levels if request.across_levels is None else request.across_levels
+        changes += merge_levels(graph, across)
+        if request.half_nms:
+            changes += self.round_before_nms(graph)
+        if request.dtype == "uint8" and request.mean is not None and request.std is not None:
+            self.normalise(graph, request.mean, request.std)
+            changes.append("normalised inside the network; padding is the rounded mean, nearly 0")
+        return self.rewrite(graph, request, changes)
 
 
 def refuse_precision(lowering: Lowering, request: Request, remedy: str) -> None:

@@ -26,6 +26,7 @@ from onnx import defs
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph.editing import EditableGraph, load
+from cascadeport.graph.malformed import explained
 from cascadeport.graph.schemas import optional, register, required, set_output, shape_of
 
 DOMAIN = "cascadeport"
@@ -42,7 +43,13 @@ def load_neutral(path: Path) -> onnx.ModelProto:
             lowering supports, or is not valid ONNX.
     """
     model = load(path)
-    imports = sorted((entry.domain, entry.version) for entry in model.opset_import)
+    with explained("The neutral graph is malformed", str(path)):
+        _check(model, path)
+    return model
+
+
+def _check(model: onnx.ModelProto, path: Path) -> None:
+    imports = sorted((each.domain, each.version) for each in model.opset_import)
     if imports != [("", OPSET), (DOMAIN, VERSION)]:
         found = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in imports)
         raise CascadeportError(
@@ -66,7 +73,6 @@ def load_neutral(path: Path) -> onnx.ModelProto:
             where=str(path),
             next="Export the model again.",
         ) from error
-    return model
 
 
 def unknown_operator(node: onnx.NodeProto, path: Path) -> CascadeportError:

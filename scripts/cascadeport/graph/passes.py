@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
 from onnx import helper
 
 from cascadeport.graph.editing import Builder, EditableGraph, attribute
+from cascadeport.graph.malformed import explained
 from cascadeport.graph.neutral import DOMAIN
 
-#: Larger results are computed at run time: a constant must not outgrow its inputs.
+#: Elements of the largest result that becomes a constant: a larger one stays computed.
 MAX_FOLDED = 1 << 22
+#: Elements of the largest value that is computed here on the way to a constant.
+MAX_COMPUTED = 1 << 24
+#: Elements of all values that are computed at a time.
+MAX_TOGETHER = 1 << 27
+#: Operators that may leave fewer elements than they read, how many only running tells.
+_SELECTIONS = ("NonZero", "Compress", "Unique", "NonMaxSuppression")
 #: Convolutions whose batch norm can be folded, and the index of their bias.
 CONVOLUTIONS = {("", "Conv"): 2, (DOMAIN, "DeformConv"): 3, ("cann", "DeformableConv2D"): 3}
 
@@ -36,14 +45,7 @@ def fold_constants(graph: EditableGraph) -> None:
     """Replaces every node that does not depend on the picture by its result."""
     while True:
         _fold_shapes(graph)
-        known = set(graph.constants.names())
-        constant: list[onnx.NodeProto] = []
-        for node in graph.nodes:
-            inputs = [name for name in node.input if name]
-            if node.domain == "" and inputs and all(name in known for name in inputs):
-                constant.append(node)
-                known |= set(node.output)
-        results = _run(graph, constant)
+        results = _run(graph, _within_limits(graph, _constant(graph)))
         if not results:
             return
         for name, array in results.items():
@@ -52,8 +54,60 @@ def fold_constants(graph: EditableGraph) -> None:
         graph.drop_unused()
 
 
+def _constant(graph: EditableGraph) -> list[onnx.NodeProto]:
+    """The nodes that read nothing but constants and each other."""
+    known = set(graph.constants.names())
+    constant: list[onnx.NodeProto] = []
+    for node in graph.nodes:
+        inputs = [name for name in node.input if name]
+        if node.domain == "" and inputs and all(name in known for name in inputs):
+            constant.append(node)
+            known |= set(node.output)
+    return constant
+
+
+def _within_limits(graph: EditableGraph, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Of constant nodes those whose results are small enough to be computed here.
+
+    A node of a few bytes may ask for a result of terabytes. Sizes are those of shape inference; a
+    node whose result has no known shape yet waits for the next round, when its inputs are
+    constants.
+    """
+    if not nodes:
+        return []
+    model = _part(graph, nodes)
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    sizes = {name: graph.constants.size(name) for name in graph.constants.names()}
+    for value in inferred.graph.value_info:
+        sides = [
+            side.dim_value if side.HasField("dim_value") else None
+            for side in value.type.tensor_type.shape.dim
+        ]
+        if value.type.tensor_type.HasField("shape") and None not in sides:
+            sizes[value.name] = math.prod(side or 0 for side in sides)
+    kept, together = [], 0
+    for node in nodes:
+        read = [sizes.get(name) for name in node.input if name]
+        made = [sizes.get(name) for name in node.output if name]
+        if node.op_type in _SELECTIONS and None not in read:
+            # Indices of as many axes as there are, at most.
+            made = [8 * max(size or 0 for size in read) if size is None else size for size in made]
+        if None in read or None in made:
+            continue
+        counts = [size or 0 for size in made]
+        total = sum(counts)
+        if total > MAX_COMPUTED or together + total > MAX_TOGETHER:
+            for name in node.output:
+                sizes.pop(name, None)
+            continue
+        together += total
+        sizes.update(zip(filter(None, node.output), counts, strict=True))
+        kept.append(node)
+    return kept
+
+
 def fold_batch_norms(graph: EditableGraph) -> None:
-    """Folds batch norms into the weights and biases of the convolutions before them."""
+    """Puts batch norms into the weights and biases of the convolutions before them."""
     producers, consumers = graph.producers(), graph.consumers()
     for norm in [node for node in graph.nodes if node.op_type == "BatchNormalization"]:
         conv = producers.get(norm.input[0])
@@ -100,20 +154,26 @@ def _run(graph: EditableGraph, nodes: list[onnx.NodeProto]) -> dict[str, np.ndar
     if not nodes:
         return {}
     made = [name for node in nodes for name in node.output if name]
-    inputs = {name for node in nodes for name in node.input if name} - set(made)
-    part = helper.make_graph(
-        nodes, "constants", [], [helper.make_empty_tensor_value_info(name) for name in made]
-    )
+    model = _part(graph, nodes)
+    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in made)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    with explained("A constant part of the graph cannot be computed", f"nodes before {made[-1]}"):
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        results = dict(zip(made, session.run(made, {}), strict=True))
+    return {name: array for name, array in results.items() if array.size <= MAX_FOLDED}
+
+
+def _part(graph: EditableGraph, nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
+    """A model of some nodes that read only constants and each other; it has no outputs."""
+    made = {name for node in nodes for name in node.output if name}
+    inputs = {name for node in nodes for name in node.input if name} - made
+    part = helper.make_graph(nodes, "constants", [], [])
     part.initializer.extend(
         onnx.numpy_helper.from_array(np.ascontiguousarray(graph.constants[name]), name)
         for name in sorted(inputs)
     )
-    imports = [entry for entry in graph.model.opset_import if entry.domain == ""]
-    model = helper.make_model(part, opset_imports=imports, ir_version=graph.model.ir_version)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    results = dict(zip(made, session.run(made, {}), strict=True))
-    return {name: array for name, array in results.items() if array.size <= MAX_FOLDED}
+    imports = [each for each in graph.model.opset_import if each.domain == ""]
+    return helper.make_model(part, opset_imports=imports, ir_version=graph.model.ir_version)

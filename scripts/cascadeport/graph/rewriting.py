@@ -9,6 +9,7 @@ import onnx
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph.editing import Builder, EditableGraph
+from cascadeport.graph.malformed import explained
 from cascadeport.graph.neutral import DOMAIN
 from cascadeport.graph.passes import shapes
 
@@ -25,7 +26,8 @@ def rewrite(graph: EditableGraph, rules: Mapping[str, Rule], *, domain: str = DO
     for node in graph.nodes:
         if node.domain == domain and node.op_type in rules:
             build = Builder(graph, node.name)
-            rules[node.op_type](build, node, known)
+            with explained(f"{node.op_type} cannot be lowered", f"node {node.name}"):
+                rules[node.op_type](build, node, known)
             nodes.extend(build.nodes)
         else:
             nodes.append(node)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from cascadeport.base import digest
 from cascadeport.base.files import write_json, write_text
+from cascadeport.base.reading import RECORD_LIMIT, read_bytes
+from cascadeport.base.text import printable
 from cascadeport.core import store
 from cascadeport.core.context import Context
 from cascadeport.core.plan import Plan
@@ -34,7 +36,8 @@ def update(plan: Plan, context: Context, *, force: bool = False) -> str:
             _update(plan, context)
             files = [plan.folder / name for name in _FILES]
             store.write_record(plan.folder, key, files, {"stage": "compare"}, _RECORD)
-    return (plan.folder / f"{_NAME}.md").read_text(encoding="utf-8")
+    table = read_bytes(plan.folder / f"{_NAME}.md", "table", limit=RECORD_LIMIT)
+    return printable(table.decode("utf-8", "replace"), lines=True)
 
 
 def _update(plan: Plan, context: Context) -> None:
@@ -56,7 +59,7 @@ def write(table: Comparison, folder: Path) -> None:
 
 
 def _key(plan: Plan, context: Context) -> str:
-    found = sorted(plan.folder.glob(f"*/{results.NAME}"))
+    found = [path for path in sorted(plan.folder.glob(f"*/{results.NAME}")) if path.is_file()]
     return digest.of_value(
         {
             "results": {path.parent.name: digest.of_file(path) for path in found},

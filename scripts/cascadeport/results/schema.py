@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.reading import read_record
+from cascadeport.config.schema import shortened
 
 _SHOWN = 10
 
@@ -40,7 +41,7 @@ def read(path: Path, schema: type[RecordT], what: str) -> RecordT:
     found, expected = values.get("format"), schema.model_fields["format"].default
     if found != expected:
         raise CascadeportError(
-            f"The {what} is in format {found!r}; this version reads format {expected}.",
+            f"The {what} is in format {shortened(found)}; this version reads format {expected}.",
             where=str(path),
             next=remedy,
         )

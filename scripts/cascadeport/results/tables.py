@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from cascadeport.base.text import printable
 from cascadeport.results.comparison import Comparison, Row
 from cascadeport.results.run_record import Statistics
 
@@ -115,7 +116,7 @@ def points(delta: float | None) -> str:
 
 def _plain(text: str) -> str:
     """Escapes text for Markdown: table bars, marks and line ends have no effect."""
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     for mark in "\\|`*_<>[]":
         text = text.replace(mark, f"\\{mark}")
     return text

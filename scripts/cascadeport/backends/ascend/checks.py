@@ -86,21 +86,32 @@ def parse_npu_smi(text: str) -> NpuSmiReport:
             found = _process(cells)
             if found:
                 processes.append(found)
-        elif len(cells) == 3 and re.match(r"\d+\s+[A-Za-z0-9]", cells[0]):
+        elif len(cells) == 3 and re.match(r"\d{1,6}\s+[A-Za-z0-9]", cells[0]):
             first = cells[0].split()
             # A chip is two rows: NPU, name, health, power; then chip, device, bus, load.
             if upper is None:
                 upper = [*first, cells[1], *cells[2].split()]
             else:
-                chips.append(_chip(upper, first, cells[2]))
+                chip = _chip(upper, first, cells[2])
+                if chip is None:
+                    raise CascadeportError(
+                        "npu-smi prints its table in a form that is not known here.",
+                        where=" ".join(line.split())[:300],
+                        next="Report this with the output of npu-smi info.",
+                    )
+                chips.append(chip)
                 upper = None
     return NpuSmiReport(versions[1], versions[2], tuple(chips), tuple(processes))
 
 
-def _chip(upper: list[str], lower: list[str], usage: str) -> Chip:
+def _chip(upper: list[str], lower: list[str], usage: str) -> Chip | None:
+    """A chip of its two rows; None: they have another form."""
+    if len(upper) < 5 or len(lower) < 2 or not usage.split():
+        return None
+    if not all(text.isdecimal() and len(text) < 7 for text in (upper[0], *lower[:2])):
+        return None
     npu, name, health, power, temperature = upper[:5]
-    memory = re.search(r"(\d+)\s*/\s*(\d+)", usage)
-    load = usage.split()[0]
+    memory = re.search(r"(\d{1,12})\s*/\s*(\d{1,12})", usage)
     return Chip(
         npu=int(npu),
         chip=int(lower[0]),
@@ -109,7 +120,7 @@ def _chip(upper: list[str], lower: list[str], usage: str) -> Chip:
         health=health,
         power_w=_number(power),
         temperature_c=_number(temperature),
-        ai_core_percent=_number(load),
+        ai_core_percent=_number(usage.split()[0]),
         memory_used_mb=int(memory[1]) if memory else None,
         memory_total_mb=int(memory[2]) if memory else None,
     )
@@ -117,9 +128,10 @@ def _chip(upper: list[str], lower: list[str], usage: str) -> Chip:
 
 def _process(cells: list[str]) -> NpuProcess | None:
     position = cells[0].split()
-    if len(position) != 2 or not cells[1].isdigit():
+    numbers = [*position, cells[1]]
+    if len(numbers) != 3 or not all(text.isdecimal() and len(text) < 12 for text in numbers):
         return None
-    memory = int(cells[3]) if cells[3].isdigit() else 0
+    memory = int(cells[3]) if cells[3].isdecimal() and len(cells[3]) < 12 else 0
     return NpuProcess(int(position[0]), int(position[1]), int(cells[1]), cells[2], memory)
 
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from packaging.version import Version
+
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import IMAGES, REPOSITORY
 from cascadeport.config.schema import Strict, read_toml, validate
@@ -56,7 +58,7 @@ def missing_packages(variables: Mapping[str, str], bins: bool = False) -> list[s
     sums = packages / SUMS
     recorded = sums.read_text(encoding="utf-8") if sums.exists() else ""
     for pattern in (*release.packages, release.wheel, *((release.tool,) if bins else ())):
-        name = pattern.format(arch=arch)
+        name = pattern.format(version=release.version, arch=arch)
         files = sorted(packages.glob(name))
         if not files:
             found.append(name)
@@ -72,20 +74,20 @@ def version_info(text: str) -> dict[str, str]:
     return dict(line.strip().split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def release(version: str) -> tuple[int, int, int]:
-    """The sort key of a driver release: 21.0.4 < 22.0.RC2 < 22.0 < 22.0.2."""
-    found = re.findall(r"(rc)?(\d+)", version.lower())
-    # A release candidate comes before its release.
-    numbers = [int(number) - 1000 if candidate else int(number) for candidate, number in found]
-    first, second, third = (*numbers, 0, 0, 0)[:3]
-    return first, second, third
+def release(version: str) -> Version:
+    """A driver's release in order: 21.0.4 < 22.0.RC2 < 22.0 < 22.0.2.
+
+    What a vendor appends to it (23.0.rc3.b060) does not count; without a number it is 0.
+    """
+    found = re.match(r"\d+(\.\d+)*(\.?rc\d+)?", version.strip().lower())
+    return Version(found[0] if found else "0")
 
 
 def driver_wanted(version: str) -> str:
     """The oldest supported driver, in the numbering series of the given version."""
     wanted = sorted(cann().driver_at_least, key=release)
-    # Ascend HDK's series starts at 21, far above CANN's own.
-    return wanted[-1] if release(version)[0] > 20 else wanted[0]
+    # Ascend HDK's series began at 21, far above CANN's own.
+    return wanted[-1] if release(version).major > 20 else wanted[0]
 
 
 def group(machine: Machine) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -52,12 +51,19 @@ def parse_processes(text: str) -> list[Process]:
 
 
 def _rows(text: str, columns: int) -> list[list[str]]:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines())]
-    return [row for row in rows if len(row) == columns and row[0].isdigit()]
+    """Rows that begin with a number; commas of a name (the second column) stay in it."""
+    found = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        rest = columns - 2
+        if len(cells) >= columns and _number(cells[0]) is not None:
+            found.append([cells[0], ", ".join(cells[1 : len(cells) - rest]), *cells[-rest:]])
+    return found
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isdigit() else None
+    # isdigit would accept superscripts, and int refuses thousands of digits.
+    return int(text) if text.isdecimal() and len(text) < 12 else None
 
 
 def _query(context: Context, query: str) -> str:
@@ -83,7 +89,16 @@ def _gpu(context: Context) -> Finding:
             "gpu", "fail", "nvidia-smi shows no GPU.", remedy="Check that the card is seated."
         )
     driver = gpus[0].driver
-    if int(driver.split(".")[0]) < _DRIVER:
+    series = _number(driver.split(".")[0])
+    if series is None:
+        return Finding(
+            "gpu",
+            "warn",
+            f"The version of the NVIDIA driver cannot be read: {driver}.",
+            reason=f"The image's CUDA 13 needs {_DRIVER} or newer.",
+            remedy="Run nvidia-smi by hand and see what it says.",
+        )
+    if series < _DRIVER:
         return Finding(
             "gpu",
             "fail",

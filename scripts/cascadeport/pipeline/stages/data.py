@@ -8,6 +8,7 @@ from cascadeport import datasets, download
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import PACKAGE
+from cascadeport.base.reading import is_dir, is_file, user_path
 from cascadeport.base.suggest import suggest
 from cascadeport.config import cards
 from cascadeport.config.options import Options
@@ -38,10 +39,10 @@ def source(options: Options, target: Target) -> DataSource:
     """
     name = requested(options, target)
     described = options.models / "data" / f"{name}.toml"
-    if "/" not in name and described.is_file():
+    if "/" not in name and is_file(described):
         return _described(name, described, options)
-    root = Path(name).expanduser()
-    if not root.is_dir():
+    root = user_path(name, "data set")
+    if not is_dir(root):
         known = [path.stem for path in (options.models / "data").glob("*.toml")]
         raise CascadeportError(
             f"There is no data set named '{name}' and no folder of that path; "

@@ -13,6 +13,7 @@ from cascadeport import download
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import IMAGES, REPOSITORY
+from cascadeport.base.reading import user_path
 from cascadeport.base.suggest import suggest
 from cascadeport.config.cards import MULTIPLE, Card, Checkpoint, Shape
 from cascadeport.config.options import Options
@@ -163,7 +164,7 @@ def _own(card: Card, checkpoint: Checkpoint, options: Options) -> Weights | None
     """
     expected = _expected(checkpoint)
     if options.checkpoint is not None:
-        path = options.checkpoint.expanduser().resolve()
+        path = user_path(str(options.checkpoint), "checkpoint").resolve()
     elif checkpoint.path is None:
         return None
     else:

@@ -13,6 +13,7 @@ from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import write_json
 from cascadeport.base.paths import REPOSITORY
+from cascadeport.base.reading import read_record
 from cascadeport.config.cards import Card
 from cascadeport.core.context import Context
 from cascadeport.core.plan import DataSource
@@ -22,6 +23,7 @@ from cascadeport.pipeline import job as jobs
 
 # Decoding and warming up are silent for a while; a network this slow is stuck.
 _SILENCE_S = 600.0
+_REMEDY = "Read infer.log; run again with --keep-failed to keep the folder."
 
 
 def stage(
@@ -116,12 +118,19 @@ def _infer(
         raise CascadeportError(
             "The pass ended without its record.",
             where=str(folder / "infer.log"),
-            next="Read the log; run again with --keep-failed to keep the folder.",
+            next=_REMEDY,
         )
     # Where it ran is the engine's to say: host, engine, and the image by its id.
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    record = read_record(folder / "run.json", "record of the pass", next=_REMEDY)
+    problems = record.get("problems", [])
+    if not isinstance(problems, list):
+        raise CascadeportError(
+            "The record of the pass is not in the format of this version.",
+            where=f"{folder / 'run.json'}: problems is not a list",
+            next=_REMEDY,
+        )
     record["engine"] = dict(engine.identity())
-    record["problems"] += [f"not alone on the device: {sentence}" for sentence in busy]
+    record["problems"] = problems + [f"not alone on the device: {text}" for text in busy]
     write_json(folder / "run.json", record)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import write_json
 from cascadeport.base.paths import PACKAGE
+from cascadeport.base.reading import read_record
 from cascadeport.config.cards import Card, Shape
 from cascadeport.config.targets import Semantics
 from cascadeport.core.backend import Backend, LoweringChoice
@@ -209,6 +209,14 @@ def changes(stages: Sequence[Stage]) -> list[str]:
     """The changes of meaning that the lowering declared."""
     for stage in stages:
         if stage.name == "lower":
-            facts = json.loads((stage.folder / RECORD).read_text(encoding="utf-8"))
-            return [str(change) for change in facts["changes"]]
+            path = stage.folder / RECORD
+            remedy = f"Remove {stage.folder} and run the same command again."
+            changes = read_record(path, "record of the lowering", next=remedy).get("changes")
+            if not isinstance(changes, list):
+                raise CascadeportError(
+                    "The record of the lowering is not in the format of this version.",
+                    where=f"{path}: changes",
+                    next=remedy,
+                )
+            return [str(change) for change in changes]
     return []

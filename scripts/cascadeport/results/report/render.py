@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,10 +33,13 @@ def render(
     shown, aside = view.split(results, comparison.rows)
     drawn, without = view.shown_pictures(shown, dataset)
     categories, absent = view.categories(shown)
+    script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     page = (
         _environment()
         .get_template("page.html.j2")
         .render(
+            script=script,
+            script_digest=_digest(script),
             comparison=comparison,
             rows=comparison.rows,
             chips=comparison.chips,
@@ -55,6 +60,11 @@ def render(
         )
     )
     write_text(out, page)
+
+
+def _digest(script: str) -> str:
+    """The digest by which the page's policy knows its one script; any other is not run."""
+    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
 
 
 def _environment() -> jinja2.Environment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,9 +149,17 @@ def _device_times(result: Result) -> list[float]:
     path = result.file("times")
     if path is None:
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        cells = [row.get("device_ms") for row in csv.DictReader(file) if row.get("pass") == "1"]
-    return [float(cell) for cell in cells if cell]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row.get("pass") == "1"]
+        times = [float(row["device_ms"]) for row in rows if row.get("device_ms")]
+    except (OSError, ValueError, csv.Error) as error:
+        raise CascadeportError(
+            f"The times of {result.title} cannot be read: {error}.",
+            where=str(path),
+            next="Run the target again.",
+        ) from error
+    return [time for time in times if math.isfinite(time)]
 
 
 def environment(shown: Sequence[Result]) -> list[tuple[str, list[str]]]:
