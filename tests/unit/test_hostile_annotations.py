@@ -70,7 +70,7 @@ def test_half_a_character_elsewhere_does_not_stop_an_evaluation(
     found = datasets.load(folder)
     path = datasets.for_evaluation(found, tmp_path)
     done = evaluation.evaluate(path, detections, [item.id for item in found.items])
-    assert done.images == 4
+    assert done.pictures == 4
 
 
 @pytest.mark.parametrize("value", [[], {}, [1], "1"])

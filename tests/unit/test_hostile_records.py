@@ -13,7 +13,8 @@ from cascadeport import evaluation
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import write_json
 from cascadeport.core import store
-from cascadeport.results import record
+from cascadeport.results import result as results
+from cascadeport.results import run_record
 
 from tests.helpers import finished
 
@@ -81,32 +82,32 @@ def test_a_folder_in_place_of_the_holder(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> record.Result:
+def result(tmp_path_factory: pytest.TempPathFactory) -> results.Result:
     folder = tmp_path_factory.mktemp("result")
     return finished.finish(folder / "results", finished.dataset(folder / "data", 5))
 
 
-def test_a_result(result: record.Result, tmp_path: Path) -> None:
-    path = record.write(result, tmp_path)
+def test_a_result(result: results.Result, tmp_path: Path) -> None:
+    path = results.write(result, tmp_path)
     for content in variants(json.loads(path.read_text())):
         path.write_bytes(content)
         with contextlib.suppress(CascadeportError):
-            record.load(path)
+            results.load(path)
     path.unlink()
     path.mkdir()
     with pytest.raises(CascadeportError, match="is a folder, not a file"):
-        record.load(path)
+        results.load(path)
 
 
-def test_the_record_of_a_run(result: record.Result, tmp_path: Path) -> None:
+def test_the_record_of_a_run(result: results.Result, tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     for content in variants(result.run.model_dump(mode="json")):
         path.write_bytes(content)
         with contextlib.suppress(CascadeportError):
-            record.load_run(path)
+            run_record.load(path)
 
 
-def test_an_evaluation(result: record.Result, tmp_path: Path) -> None:
+def test_an_evaluation(result: results.Result, tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     done = result.evaluation
     document = done.model_dump(mode="json")
