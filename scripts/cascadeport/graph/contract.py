@@ -67,7 +67,8 @@ def check_contract(
         size: Side of the square, or (height, width), if the caller expects one.
 
     Raises:
-        CascadeportError: With every violation that was found, or the file is malformed.
+        CascadeportError: The network breaks the contract, with all violations in `details`; or the
+            file is malformed.
     """
     model = load(path)
     with explained("The network cannot be checked", str(path)):
@@ -84,25 +85,25 @@ def _checked(
     size: int | tuple[int, int] | None,
 ) -> Contract:
     violations = _opset_violations(model) + _operator_violations(model)
-    given = [value for value in model.graph.input if value.name not in _initializers(model)]
-    violations += _input_violations(given, input)
+    inputs = [value for value in model.graph.input if value.name not in _initializers(model)]
+    violations += _input_violations(inputs, input)
     outputs = {value.name: value for value in model.graph.output}
     violations += _output_violations(outputs, boxes, labels)
     if not violations:
         try:
             onnx.checker.check_model(EditableGraph(model).skeleton())
         except onnx.checker.ValidationError as error:
-            violations.append(f"it breaks ONNX's rules: {str(error).splitlines()[0]}")
+            violations.append(f"it is not valid ONNX: {str(error).splitlines()[0]}")
     if violations:
         raise _broken(path, violations)
 
-    kind, shape = _type_of(given[0])
+    kind, shape = _type_of(inputs[0])
     layout = "float32" if kind == FLOAT else "uint8"
     height, width = (shape[2], shape[3]) if kind == FLOAT else (shape[1], shape[2])
     assert height is not None
     assert width is not None
     if dtype is not None and dtype != layout:
-        violations.append(f"input {input!r} is {layout}; {dtype} was asked for")
+        violations.append(f"input {input!r} is {layout}; {dtype} was requested")
     wanted = (size, size) if isinstance(size, int) else size
     if wanted is not None and wanted != (height, width):
         violations.append(
@@ -134,18 +135,18 @@ def _broken(path: Path, violations: list[str]) -> CascadeportError:
 
 
 def _opset_violations(model: onnx.ModelProto) -> list[str]:
-    # The same import twice is harmless and seen in the wild; two versions of one domain, or a
-    # domain that is not standard, are two graphs in one.
-    imports = {(each.domain or "ai.onnx", each.version) for each in model.opset_import}
+    # A repeated import is harmless and seen in the wild. Two versions of one domain, or an import
+    # of a non-standard domain that nodes use, is not.
+    imports = {(entry.domain or "ai.onnx", entry.version) for entry in model.opset_import}
     standard = sorted(version for domain, version in imports if domain == "ai.onnx")
     violations = []
     if len(standard) != 1:
         found = ", ".join(map(str, standard)) or "none"
-        violations.append(f"it must import one opset of ai.onnx, not: {found}")
+        violations.append(f"it must import exactly one opset of ai.onnx; it imports: {found}")
     used = {node.domain or "ai.onnx" for node in model.graph.node}
     for domain, version in sorted(imports):
         if domain != "ai.onnx" and domain in used:
-            violations.append(f"it imports the foreign domain {domain} {version}")
+            violations.append(f"it imports the non-standard domain {domain} {version}")
     return violations
 
 
@@ -153,11 +154,11 @@ def _operator_violations(model: onnx.ModelProto, shown: int = 5) -> list[str]:
     foreign = [node for node in model.graph.node if node.domain not in KNOWN_DOMAINS]
     violations = [
         f"node {node.name or node.op_type} is {node.domain}::{node.op_type}, which only "
-        "runtimes with that extension know"
+        "runtimes with that extension support"
         for node in foreign[:shown]
     ]
     if len(foreign) > shown:
-        violations.append(f"and {len(foreign) - shown} more foreign nodes")
+        violations.append(f"and {len(foreign) - shown} more nodes of non-standard domains")
     return violations
 
 
@@ -177,11 +178,11 @@ def _name_of(kind: int) -> str:
     return str(onnx.TensorProto.DataType.Name(kind)).lower()
 
 
-def _input_violations(given: list[onnx.ValueInfoProto], name: str) -> list[str]:
-    if [value.name for value in given] != [name]:
-        found = ", ".join(repr(value.name) for value in given) or "none"
+def _input_violations(inputs: list[onnx.ValueInfoProto], name: str) -> list[str]:
+    if [value.name for value in inputs] != [name]:
+        found = ", ".join(repr(value.name) for value in inputs) or "none"
         return [f"it must have one input, {name!r}; it has {found}"]
-    kind, shape = _type_of(given[0])
+    kind, shape = _type_of(inputs[0])
     if kind not in (FLOAT, UINT8):
         return [f"input {name!r} is {_name_of(kind)}; it must be float32 or uint8"]
     layout = "(1,3,H,W)" if kind == FLOAT else "(1,H,W,3)"
@@ -206,10 +207,10 @@ def _output_violations(
         return violations
     kind, shape = _type_of(outputs[boxes])
     if kind != FLOAT or len(shape) not in (0, 2) or (len(shape) == 2 and shape[1] not in (5, None)):
-        violations.append(f"output {boxes!r} is {_name_of(kind)} {shape}; float32 (n,5) is wanted")
+        violations.append(f"output {boxes!r} is {_name_of(kind)} {shape}; it must be float32 (n,5)")
     kind, shape = _type_of(outputs[labels])
     if kind not in LABELS or len(shape) > 1:
         violations.append(
-            f"output {labels!r} is {_name_of(kind)} {shape}; int32 or int64 (n) is wanted"
+            f"output {labels!r} is {_name_of(kind)} {shape}; it must be int32 or int64 (n)"
         )
     return violations
