@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cascadeport.cli import schemas
 from cascadeport.config import cards
-from cascadeport.results.record import Result
+from cascadeport.results.result import Result
 
 if sys.version_info >= (3, 11):
     import tomllib

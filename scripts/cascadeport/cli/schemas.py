@@ -17,7 +17,7 @@ from cascadeport.base.files import write_text
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.config import cards
 from cascadeport.results.comparison import Comparison
-from cascadeport.results.record import Result
+from cascadeport.results.result import Result
 
 FOLDER = REPOSITORY / "docs" / "schemas"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
