@@ -111,6 +111,13 @@ def _wheels(call: Call) -> int:
     return wheels.fetch(call.options, call.reporter, target)
 
 
+def _install(call: Call) -> int:
+    from cascadeport.commands.install import install
+
+    target = call.options.target if "target" in call.given else None
+    return install(call.options, call.reporter, target)
+
+
 def _pin(call: Call) -> int:
     from cascadeport.commands.pin import pin
 
@@ -148,6 +155,13 @@ COMMANDS = (
         "download what a target's image is built from into `build/wheels`; without a target, for "
         "all of them",
         _wheels,
+        ("target",),
+    ),
+    Command(
+        "install",
+        "install what a target needs on this machine besides `requirements.lock`; without a "
+        "target, for all of them",
+        _install,
         ("target",),
     ),
     Command("pin", "write `images/bases.lock`: the digests of the base images", _pin),
