@@ -159,15 +159,23 @@ def test_bad_pictures_are_skipped_counted_and_listed(tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     (pictures / "0.png").write_bytes(b"")
     (pictures / "2.png").unlink()
+    jpeg = cv2.imencode(".jpg", cv2.imread(str(pictures / "3.png")))[1].tobytes()
+    (pictures / "3.png").write_bytes(jpeg[:-90] + jpeg[-2:])
     record = run(jobs.checked(content), str(tmp_path / "out"))
     assert record["status"] == "partial"
-    assert record["pictures"] == 3
-    assert record["problems"] == ["2 of 5 pictures were skipped: 0.png, 2.png"]
+    assert record["pictures"] == 2
+    assert record["problems"] == ["3 of 5 pictures were skipped: 0.png, 2.png, 3.png"]
     assert record["skipped"] == [
         {"id": 7, "file": "0.png", "reason": "The picture is empty: 0 bytes."},
         {"id": 27, "file": "2.png", "reason": "The picture is missing."},
+        {
+            "id": 37,
+            "file": "3.png",
+            "reason": "The picture is damaged: its JPEG decoder warns about missing or wrong pixel "
+            "data.",
+        },
     ]
-    content["pictures"]["items"] = [content["pictures"]["items"][n] for n in (1, 3, 4)]
+    content["pictures"]["items"] = [content["pictures"]["items"][n] for n in (1, 4)]
     assert_found(content, tmp_path / "out")
 
 
