@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import stat
 from typing import NamedTuple
@@ -20,6 +22,8 @@ _MAX_EDGE = 1 << 20
 # An uncompressed picture of the largest size, with a fourth channel.
 _MAX_BYTES = 4 * _MAX_PIXELS
 _ADVICE = "Replace the file, or run with --keep-going to skip and list such pictures."
+# The file that says which bytes were evaluated.
+DIGESTS = "pictures.jsonl"
 
 
 class SkippedPicture(NamedTuple):
@@ -68,6 +72,19 @@ def read_bytes(path: str) -> bytes:
     if not data:
         raise PictureError("The picture is empty: 0 bytes.", path, _ADVICE)
     return data
+
+
+def digest(data: bytes) -> str:
+    """The sha256 of a picture's file, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_line(picture: Picture, sha256: str) -> str:
+    """A line of pictures.jsonl: the file that was read, and the sha256 of what was read from it.
+
+    With it, the orchestrator can verify that the results are those of the data set's pictures.
+    """
+    return json.dumps({"id": picture.id, "file": picture.file, "sha256": sha256}) + "\n"
 
 
 def decode(data: bytes, picture: Picture, path: str) -> np.ndarray:
