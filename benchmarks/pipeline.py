@@ -1,4 +1,4 @@
-"""`make all` after set-up: how long it takes from nothing, and when nothing has changed."""
+"""The time of `make all` after set-up: from scratch, and when nothing has changed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ ROUNDS = 3
 FIRST_S, SECOND_S = 60.0, 3.0
 
 
-def run(places: list[str]) -> float:
-    """Seconds of wall time of one `cascadeport all`."""
+def run(folders: list[str]) -> float:
+    """The wall time of one `cascadeport all` in seconds."""
     began = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "cascadeport", "all", *places],
+        [sys.executable, "-m", "cascadeport", "all", *folders],
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -27,14 +27,14 @@ def run(places: list[str]) -> float:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        places = ["--build", f"{folder}/build", "--results", f"{folder}/results"]
-        first = run(places)
-        again = sorted(run(places) for _ in range(ROUNDS))
+        folders = ["--build", f"{folder}/build", "--results", f"{folder}/results"]
+        first = run(folders)
+        again = sorted(run(folders) for _ in range(ROUNDS))
         comparison = Path(folder) / "results" / "demo-demo" / "comparison.json"
         row = json.loads(comparison.read_text(encoding="utf-8"))["rows"][0]
     met = {True: "met", False: "MISSED"}
     print(
-        f"""## The whole of `make all`
+        f"""## All of `make all`
 
 The demo's 200 pictures, from an empty build and results folder to the report: one run. Then the
 same command again with nothing changed: {ROUNDS} runs, the median.
