@@ -134,7 +134,7 @@ def main() -> None:
     print("## Evaluation\n")
     print(
         f"{options.pictures} pictures, {options.detections} detections each, {CATEGORIES} "
-        f"categories; from the two files to the 12 numbers, alternating, {options.turns} runs each.\n"
+        f"categories; from the two files to the 12 numbers, alternating, {options.turns} each.\n"
     )
     print("| | median s | all s |\n| --- | ---: | --- |")
     for name, values in seconds.items():
