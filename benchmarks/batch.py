@@ -1,7 +1,7 @@
-"""The gain from batching: the batchable part of the R101 at batch sizes 1 and 2, on a CPU.
+"""What a batch would gain: the part of the R101 that could take one, at batch 1 and 2, on a CPU.
 
-Backbone, FPN and the RPN's convolutions are extracted from the lowered graph of benchmarks/r101.py;
-what follows (top-k, NMS, lists of RoIs) has a different length for every picture.
+Backbone, FPN and the RPN's convolutions are cut out of the lowered graph of benchmarks/r101.py;
+what follows them (top-k, NMS, lists of RoIs) has another length for every picture.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ BATCHES, ROUNDS = (1, 2), 3
 def dense(model: onnx.ModelProto) -> onnx.ModelProto:
     """The part before the first operator that depends on the picture's content.
 
-    Its outputs are the pyramid's levels, which RoiAlign reads, and the outputs of the RPN's two
-    heads, which a Transpose reads.
+    Its outputs are the pyramid's levels, which RoiAlign reads, and what the RPN's two heads give,
+    which a Transpose reads.
     """
     readers = ("RoiAlign", "Transpose")
     made_by = {name: node.op_type for node in model.graph.node for name in node.output}
@@ -75,7 +75,7 @@ def main() -> None:
                 float(np.abs(one - other[:1]).max() / np.abs(one).max())
                 for one, other in zip(single, found, strict=True)
             )
-            assert worst < 1e-3, "a batch gives different numbers"
+            assert worst < 1e-3, "a batch gives other numbers"
     middle = {batch: statistics.median(values) for batch, values in seconds.items()}
     print("## A batch of the R101 at 1216 x 1216 on this CPU\n")
     print(
@@ -87,7 +87,7 @@ def main() -> None:
         print(f"| {batch} | {value:.2f} |")
     print(
         f"\nA batch of two takes {middle[2] / middle[1]:.2f} x the CPU seconds per picture of a "
-        "batch of one (docs/export.md says why batches are not exported)."
+        "batch of one (docs/export.md says why none is exported)."
     )
 
 

@@ -1,8 +1,8 @@
 """Evaluation of 5,000 pictures with 100 detections each, against pycocotools.
 
-Both read the same two files and compute the 12 numbers; they alternate, three times each. The
-scenes are random: on average 7.3 objects per picture, 80 categories of decreasing frequency,
-log-normal sizes like COCO's, crowds, detections jittered around objects, and false alarms.
+Both start from the same two files and end with the 12 numbers; they take turns, three times each.
+The scenes are random: 7.3 objects in a picture on average, 80 categories of falling frequency,
+sizes as log-normal as COCO's, crowds, detections jittered from objects and false alarms.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from cascadeport import evaluation  # noqa: E402
 WIDTH, HEIGHT, CATEGORIES = 640, 480, 80
 
 
-def write_scenes(folder: Path, pictures: int, detections: int) -> tuple[Path, Path]:
-    """Writes annotations and detections, equal in every run."""
+def write_scenes(folder: Path, images: int, detections: int) -> tuple[Path, Path]:
+    """Writes annotations and detections; the same for every run."""
     random = np.random.default_rng(0)
     truth: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
-    for image in range(1, pictures + 1):
+    for image in range(1, images + 1):
         here = []
         for _ in range(int(random.poisson(7.3))):
             side = np.exp(random.normal(4.2, 1.0))
@@ -75,7 +75,7 @@ def write_scenes(folder: Path, pictures: int, detections: int) -> tuple[Path, Pa
             )
     document = {
         "images": [
-            {"id": image, "width": WIDTH, "height": HEIGHT} for image in range(1, pictures + 1)
+            {"id": image, "width": WIDTH, "height": HEIGHT} for image in range(1, images + 1)
         ],
         "annotations": truth,
         "categories": [{"id": number, "name": str(number)} for number in range(1, CATEGORIES + 1)],
@@ -102,7 +102,7 @@ def by_pycocotools(annotations: Path, detections: Path, ids: Sequence[int]) -> l
 
 
 def by_cascadeport(annotations: Path, detections: Path, ids: Sequence[int]) -> list[float]:
-    """The 12 numbers by `evaluation.evaluate`, including the checks of both files."""
+    """The 12 numbers by `evaluation.evaluate`, checks of both files included."""
     stats = evaluation.evaluate(annotations, detections, ids).stats
     return [-1.0 if value is None else value for value in stats.values()]
 
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=5000)
     parser.add_argument("--detections", type=int, default=100)
     parser.add_argument("--turns", type=int, default=3)
-    options = parser.parse_args()
+    arguments = parser.parse_args()
     ways: dict[str, Callable[[Path, Path, Sequence[int]], list[float]]] = {
         "pycocotools": by_pycocotools,
         "cascadeport": by_cascadeport,
@@ -120,12 +120,12 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     numbers: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        files = write_scenes(Path(folder), options.pictures, options.detections)
-        for _ in range(options.turns):
+        files = write_scenes(Path(folder), arguments.pictures, arguments.detections)
+        for _ in range(arguments.turns):
             for name, way in ways.items():
                 gc.collect()
                 began = time.perf_counter()
-                numbers[name] = way(*files, range(1, options.pictures + 1))
+                numbers[name] = way(*files, range(1, arguments.pictures + 1))
                 seconds[name].append(time.perf_counter() - began)
     middle = {name: statistics.median(values) for name, values in seconds.items()}
     difference = max(
@@ -133,8 +133,9 @@ def main() -> None:
     )
     print("## Evaluation\n")
     print(
-        f"{options.pictures} pictures, {options.detections} detections each, {CATEGORIES} "
-        f"categories; from the two files to the 12 numbers, alternating, {options.turns} each.\n"
+        f"{arguments.pictures} pictures, {arguments.detections} detections each, "
+        f"{CATEGORIES} categories; from the two files to the 12 numbers, in turns, "
+        f"{arguments.turns} each.\n"
     )
     print("| | median s | all s |\n| --- | ---: | --- |")
     for name, values in seconds.items():

@@ -1,4 +1,4 @@
-"""The time of `make all` after set-up: from scratch, and when nothing has changed."""
+"""`make all` after set-up: how long it takes from nothing, and when nothing has changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIRST_S, SECOND_S = 60.0, 3.0
 
 
 def run(folders: list[str]) -> float:
-    """The wall time of one `cascadeport all` in seconds."""
+    """Seconds of wall time of one `cascadeport all`."""
     began = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "cascadeport", "all", *folders],
@@ -34,7 +34,7 @@ def main() -> None:
         row = json.loads(comparison.read_text(encoding="utf-8"))["rows"][0]
     met = {True: "met", False: "MISSED"}
     print(
-        f"""## All of `make all`
+        f"""## The whole of `make all`
 
 The demo's 200 pictures, from an empty build and results folder to the report: one run. Then the
 same command again with nothing changed: {ROUNDS} runs, the median.

@@ -1,8 +1,8 @@
-"""The streaming pass with a slow device: its share of the device's throughput, and its memory.
+"""The streaming pass with a device that is only slow: what of its throughput arrives, and memory.
 
 The device sleeps, so that it leaves the CPU free, like an accelerator. It finds a hundred boxes in
-every picture, so that postprocessing and writing have work. Some runtimes hold Python's global
-interpreter lock meanwhile; such a device sleeps with the lock held.
+every picture, so that postprocessing and writing have work. Some runtimes hold the GIL meanwhile;
+such a device sleeps while holding it.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ FAST_S, FEW, MANY, MEMORY_TARGET = 0.002, 200, 5000, 50.0
 
 
 class SleepingRunner(Runner):
-    """A device that takes `seconds` per picture, with or without holding Python's lock."""
+    """A device that takes `seconds` for a picture, with or without holding the GIL."""
 
-    def __init__(self, seconds: float, holds_lock: bool) -> None:
+    def __init__(self, seconds: float, holds_gil: bool) -> None:
         self._seconds = seconds
-        self._libc = ctypes.PyDLL(None) if holds_lock else None  # PyDLL does not release the lock
+        self._libc = ctypes.PyDLL(None) if holds_gil else None  # PyDLL does not release the GIL
         random = np.random.default_rng(0)
         corners = np.sort(random.uniform(0, SIZE, (100, 2, 2)), axis=1).reshape(100, 4)
         scores = np.linspace(0.9, 0.06, 100).reshape(100, 1)
@@ -92,24 +92,24 @@ def job(paths: list[Path], count: int, model: Path, options: dict[str, Any]) -> 
     )
 
 
-def measure(count: int, seconds: float, holds_lock: bool, chips: int) -> dict[str, Any]:
+def measure(count: int, seconds: float, holds_gil: bool, chips: int) -> dict[str, Any]:
     """The record of a pass, whose JSON lines on standard output are discarded."""
-    options = {"own_process": holds_lock, "devices": list(range(chips))}
+    options = {"own_process": holds_gil, "devices": list(range(chips))}
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        paths, _ = pictures(root)
-        (root / "none").write_bytes(b"")
-        todo = job(paths, count, root / "none", options)
+        path = Path(folder)
+        paths, _ = pictures(path)
+        (path / "none").write_bytes(b"")
+        todo = job(paths, count, path / "none", options)
         with contextlib.redirect_stdout(io.StringIO()):
-            return run(todo, str(root / "out"), lambda job: SleepingRunner(seconds, holds_lock))
+            return run(todo, str(path / "out"), lambda job: SleepingRunner(seconds, holds_gil))
 
 
 def in_own_process(
-    count: int, seconds: float, *, holds_lock: bool = False, chips: int = 1
+    count: int, seconds: float, *, holds_gil: bool = False, chips: int = 1
 ) -> dict[str, Any]:
     """The same in a process of its own: peak memory is a process's."""
     command = [sys.executable, __file__, "--count", str(count), "--seconds", str(seconds)]
-    command += ["--chips", str(chips)] + ["--holds-lock"] * holds_lock
+    command += ["--chips", str(chips)] + ["--holds-gil"] * holds_gil
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     record: dict[str, Any] = json.loads(done.stdout)
     return record
@@ -123,25 +123,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, help="one pass over so many pictures, as JSON")
     parser.add_argument("--seconds", type=float, default=FAST_S)
-    parser.add_argument("--holds-lock", action="store_true")
+    parser.add_argument("--holds-gil", action="store_true")
     parser.add_argument("--chips", type=int, default=1)
     options = parser.parse_args()
     if options.count:
-        record = measure(options.count, options.seconds, options.holds_lock, options.chips)
+        record = measure(options.count, options.seconds, options.holds_gil, options.chips)
         print(json.dumps(record))
         return 0
 
     print("## The streaming pass\n")
-    print(f"{SLOW_PICTURES} pictures, one worker. Device only: what each chip reached, added.\n")
+    print(f"{SLOW_PICTURES} pictures, one worker. Device only: the sum over the chips.\n")
     print("| device | device only, pictures/s | end to end, pictures/s | share | target |")
     print("| --- | ---: | ---: | ---: | --- |")
-    lock = "holding Python's lock, in a process of its own"
-    for name, seconds, holds_lock, chips in (
+    lock = "holds the GIL, in a process of its own"
+    for name, seconds, holds_gil, chips in (
         (f"{SLOW_S} s a picture", SLOW_S, False, 1),
         (f"{SLOW_S} s a picture, {lock}", SLOW_S, True, 1),
         (f"{CHIPS} chips, {CHIPS * SLOW_S} s a picture each, {lock}", CHIPS * SLOW_S, True, CHIPS),
     ):
-        summary = in_own_process(SLOW_PICTURES, seconds, holds_lock=holds_lock, chips=chips)[
+        summary = in_own_process(SLOW_PICTURES, seconds, holds_gil=holds_gil, chips=chips)[
             "summary"
         ]
         device, total = summary["device_ips"], summary["end_to_end_ips"]

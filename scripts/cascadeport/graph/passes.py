@@ -19,7 +19,9 @@ MAX_FOLDED = 1 << 22
 MAX_COMPUTED = 1 << 24
 #: Elements of all values that are computed in one round.
 MAX_TOGETHER = 1 << 27
-#: Operators that output a part of their input, whose size is known only after running them.
+#: Operators that may run for ever.
+_LOOPS = ("Loop", "Scan")
+#: Operators whose number of results only running them tells; it is bounded by their inputs.
 _SELECTIONS = ("NonZero", "Compress", "Unique", "NonMaxSuppression")
 #: Convolutions whose batch norm can be folded, and the index of their bias.
 CONVOLUTIONS = {("", "Conv"): 2, (DOMAIN, "DeformConv"): 3, ("cann", "DeformableConv2D"): 3}
@@ -60,7 +62,9 @@ def _constant(graph: EditableGraph) -> list[onnx.NodeProto]:
     constant: list[onnx.NodeProto] = []
     for node in graph.nodes:
         inputs = [name for name in node.input if name]
-        if node.domain == "" and inputs and all(name in known for name in inputs):
+        if node.domain or node.op_type in _LOOPS:
+            continue
+        if inputs and all(name in known for name in inputs):
             constant.append(node)
             known |= set(node.output)
     return constant
@@ -89,7 +93,7 @@ def _within_limits(graph: EditableGraph, nodes: list[onnx.NodeProto]) -> list[on
         read = [sizes.get(name) for name in node.input if name]
         made = [sizes.get(name) for name in node.output if name]
         if node.op_type in _SELECTIONS and None not in read:
-            # At most as many indices as elements, for each of at most 8 axes.
+            # Indices along every axis, at most.
             made = [8 * max(size or 0 for size in read) if size is None else size for size in made]
         if None in read or None in made:
             continue
