@@ -25,7 +25,7 @@ from _jobs import make_job  # noqa: E402
 from cascadeport import backends, datasets, evaluation, scenes  # noqa: E402
 from cascadeport.backends.ascend.reference_executor import executable  # noqa: E402
 from cascadeport.config import cards  # noqa: E402
-from cascadeport.graph import Request  # noqa: E402
+from cascadeport.graph import LoweringRequest  # noqa: E402
 from cascadeport.pipeline.job import network_input  # noqa: E402
 
 from bundle.geometry import fit  # noqa: E402
@@ -72,12 +72,12 @@ def job_for(card: cards.Card, dataset: datasets.Dataset, folder: Path) -> Job:
             "channels": card.input.channels,
             "padding": card.input.padding,
         },
-        classes=[each.model_dump() for each in card.classes],
+        classes=[category.model_dump() for category in card.classes],
         pictures={
             "root": str(dataset.pictures_dir),
             "items": [
-                {"id": each.id, "file": each.file, "width": each.width, "height": each.height}
-                for each in dataset.items
+                {"id": item.id, "file": item.file, "width": item.width, "height": item.height}
+                for item in dataset.items
             ],
         },
     )
@@ -88,11 +88,11 @@ def contenders(neutral: Path, folder: Path) -> Iterator[Contender]:
     for name in ("onnxruntime", "onnxruntime-1.9"):
         done = backends.lowering(name).lower(neutral, folder / f"{name}.onnx")
         yield Contender(name, done.path)
-    half = Request(precision="float16")
+    half = LoweringRequest(precision="float16")
     done = backends.lowering("onnxruntime").lower(neutral, folder / "half.onnx", half)
     yield Contender("onnxruntime, float16 (as a CPU computes it)", done.path)
-    faithful = Request(proposals=1000, across_levels=False)
-    for how, request in (("faithful", faithful), ("like the public port", Request())):
+    faithful = LoweringRequest(proposals=1000, across_levels=False)
+    for how, request in (("faithful", faithful), ("like the public port", LoweringRequest())):
         done = backends.lowering("ascend").lower(neutral, folder / "ascend.onnx", request)
         for arithmetic in ("fp32", "fp16", "force_fp16"):
             name = f"ascend, {how}, {arithmetic}"
@@ -150,7 +150,7 @@ def main() -> None:
             session = onnxruntime.InferenceSession(
                 str(contender.path), providers=["CPUExecutionProvider"]
             )
-            pairs = [tuple(session.run(None, {"input": each[None]})) for each in inputs]
+            pairs = [tuple(session.run(None, {"input": picture[None]})) for picture in inputs]
             results.append((contender.name, ap(pairs)))
 
     first = results[0][1]
