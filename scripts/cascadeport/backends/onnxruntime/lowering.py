@@ -10,7 +10,7 @@ from cascadeport.graph.float16 import convert_to_float16
 from cascadeport.graph.lowering import Lowering, LoweringRequest, refuse_precision
 
 
-class Current(Lowering):
+class CurrentOperators(Lowering):
     """Opset 19, where deformable convolution is an operator; float32 or float16."""
 
     name = "onnxruntime"
@@ -25,7 +25,7 @@ class Current(Lowering):
         return opset19.finish(rewritten)
 
 
-class Standard(Lowering):
+class StandardOperators(Lowering):
     """Opset 11, standard operators only."""
 
     name = "onnxruntime-1.9"
