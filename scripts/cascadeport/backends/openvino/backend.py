@@ -18,7 +18,7 @@ from cascadeport.core.environment import PythonEnvironment
 from cascadeport.engines import tensors
 from cascadeport.graph import opset19
 from cascadeport.graph.editing import EditableGraph
-from cascadeport.graph.lowering import Lowering, Request, refuse_precision
+from cascadeport.graph.lowering import Lowering, LoweringRequest, refuse_precision
 from cascadeport.graph.verify import Session
 
 
@@ -39,7 +39,7 @@ class OpenVinoLowering(Lowering):
 
     name = "openvino"
 
-    def check(self, request: Request) -> None:
+    def check(self, request: LoweringRequest) -> None:
         """See `Lowering`: OpenVINO drops a graph's own rounding to float16."""
         refuse_precision(self, request, "OpenVINO runs in float32 here; leave --precision out.")
         if request.half_nms:
@@ -50,7 +50,7 @@ class OpenVinoLowering(Lowering):
             )
 
     def rewrite(
-        self, graph: EditableGraph, request: Request, changes: list[str]
+        self, graph: EditableGraph, request: LoweringRequest, changes: list[str]
     ) -> onnx.ModelProto:
         """See `Lowering`."""
         return opset19.lower(graph)
