@@ -18,7 +18,7 @@ from cascadeport.core.environment import PythonEnvironment
 from cascadeport.engines import tensors
 from cascadeport.graph import opset19
 from cascadeport.graph.editing import EditableGraph
-from cascadeport.graph.lowering import Lowering, Request, refuse_precision
+from cascadeport.graph.lowering import Lowering, LoweringRequest, refuse_precision
 from cascadeport.graph.verify import Session
 
 
@@ -26,8 +26,8 @@ class OpenVinoTarget(Target):
     """A row of this backend.
 
     Args:
-        device: As OpenVINO calls it: `CPU`, `GPU`, `GPU.1`. Nothing falls back to another.
-        properties: OpenVINO's own properties of a compiled model.
+        device: OpenVINO's device name: `CPU`, `GPU`, `GPU.1`; there is no fallback to another.
+        properties: OpenVINO's properties of the compiled model.
     """
 
     device: str = Field(default="CPU", pattern=r"^[A-Z]+(\.\d+)?$")
@@ -39,7 +39,7 @@ class OpenVinoLowering(Lowering):
 
     name = "openvino"
 
-    def check(self, request: Request) -> None:
+    def check(self, request: LoweringRequest) -> None:
         """See `Lowering`: OpenVINO drops a graph's own rounding to float16."""
         refuse_precision(self, request, "OpenVINO runs in float32 here; leave --precision out.")
         if request.half_nms:
@@ -50,7 +50,7 @@ class OpenVinoLowering(Lowering):
             )
 
     def rewrite(
-        self, graph: EditableGraph, request: Request, changes: list[str]
+        self, graph: EditableGraph, request: LoweringRequest, changes: list[str]
     ) -> onnx.ModelProto:
         """See `Lowering`."""
         return opset19.lower(graph)
@@ -67,7 +67,7 @@ class OpenVino(Backend[OpenVinoTarget]):
         return LoweringChoice(OpenVinoLowering())
 
     def session(self, network: Path, lowering: str) -> Session | None:
-        """See `Backend`. Without the environment (the target runs in a container) there is none."""
+        """See `Backend`. None unless the environment is installed, as with containers."""
         if lowering != OpenVinoLowering.name or not self.environment.is_installed:
             return None
         runtime = f"openvino {self.environment.pinned['openvino']}"
