@@ -20,7 +20,7 @@ given = $(if $(filter command,$(firstword $(origin $(1)))),$(1))
 override export CASCADEPORT_GIVEN := $(strip $(foreach name,$(.VARIABLES),$(call given,$(name))))
 $(foreach name,$(filter-out $(OPTIONS) $(VARIABLES),$(CASCADEPORT_GIVEN)),$(eval unexport $(name)))
 
-.PHONY: help all plan doctor compare wheels pin docs schemas test lint bench lock export-env clean
+.PHONY: help all plan doctor compare wheels install pin docs schemas test lint bench lock export-env clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets of this Makefile
@@ -40,6 +40,9 @@ compare: $(VENV)/ready ## write the comparison of finished results again
 
 wheels: $(VENV)/ready ## download what TARGET='s image is built from, for WHEELS=build/wheels
 	@$(RUN) wheels
+
+install: $(VENV)/ready ## install what TARGET= needs on this machine besides requirements.lock
+	@$(RUN) install
 
 pin: $(VENV)/ready ## write images/bases.lock: the digests of the base images, from their registries
 	@$(RUN) pin
