@@ -35,7 +35,7 @@ def test_digests_that_mmdet_made(tmp_path: Path) -> None:
         input=PUBLIC,
         preprocess={"mean": list(MEAN), "std": list(STD), "padding": "corner"},
     )
-    content["models"] *= 2
+    content["networks"] *= 2
     write_bins(jobs.checked(content), str(tmp_path / "out"))
     found = [
         hashlib.sha256(
