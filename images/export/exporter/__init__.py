@@ -5,4 +5,4 @@ patches no installed file: what has to behave differently does so inside a `with
 """
 
 #: Version of the files that this package writes (export.json and the reference files).
-FORMAT = 1
+FORMAT = 2
