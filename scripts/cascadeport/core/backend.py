@@ -58,6 +58,7 @@ class Backend(ABC, Generic[RowT]):
     supported: ClassVar[frozenset[str]] = frozenset()
     checks: ClassVar[Sequence[Check]] = ()
     lowerings: ClassVar[Sequence[type[Lowering]]] = ()
+    faithful: ClassVar[Request] = Request()
 
     def __init__(self, target: RowT) -> None:
         self.target = target
@@ -73,7 +74,7 @@ class Backend(ABC, Generic[RowT]):
         """
 
     def session(self, network: Path, lowering: str) -> Session | None:
-        """Loads a lowered float32 graph on this machine, to verify it against PyTorch.
+        """Loads a graph lowered as `faithful` says on this machine, to verify it against PyTorch.
 
         Returns:
             None: only the device runs such a graph.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,6 +19,7 @@ from cascadeport.config.targets import Target
 from cascadeport.core.backend import Backend, LoweringChoice
 from cascadeport.core.check import Check, Finding
 from cascadeport.core.context import Context
+from cascadeport.graph.onnx_session import load_session
 from cascadeport.graph.verify import Session
 
 _CPU: Final = "CPUExecutionProvider"
@@ -83,21 +84,7 @@ class OnnxRuntime(Backend[OnnxRuntimeTarget]):
         """See `Backend`. The CPU provider verifies for all: float32 is the same in each."""
         if lowering != self.lowering("local").lowering.name:
             return None
-        import onnxruntime  # type: ignore[import-untyped]
-
-        try:
-            session = onnxruntime.InferenceSession(str(network), providers=[_CPU])
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            raise CascadeportError(
-                f"onnxruntime {onnxruntime.__version__} cannot load the graph: "
-                f"{str(error).splitlines()[0]}",
-                where=str(network),
-            ) from error
-
-        def run(inputs: Sequence[Any]) -> list[tuple[Any, Any]]:
-            return [tuple(session.run(["boxes", "labels"], {"input": one})) for one in inputs]
-
-        return Session(f"onnxruntime {onnxruntime.__version__}", run)
+        return load_session(network)
 
     def runner(self, options: Options) -> dict[str, Any]:
         """See `Backend`."""
