@@ -1,55 +1,65 @@
 # The front door. `make help` lists what can be asked for.
+#
+# Values of variables are data: they reach the program as environment variables, written as they
+# were given. No recipe has one in its text, where a shell would read it, and none is expanded by
+# make, which would run $(shell ...) in it.
+
+include scripts/options.mk
 
 PYTHON ?= python3
-VENV := .venv
-RUN := $(VENV)/bin/python -m cascadeport
-export PYTHONPATH := $(CURDIR)/scripts:$(CURDIR)
+VENV ?= .venv
+override VENV := $(value VENV)
+RUN = CASCADEPORT_DOOR=make $(VENV)/bin/python scripts/cascadeport
 
-# Every option of the command line has a variable; empty ones are left out.
-OPTIONS = $(if $(TARGET),--target $(TARGET)) $(if $(MODEL),--model "$(MODEL)") \
-  $(if $(DATA),--data "$(DATA)") $(if $(PICTURES),--pictures "$(PICTURES)") \
-  $(if $(ANNOTATIONS),--annotations "$(ANNOTATIONS)") \
-  $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(LIMIT),--limit $(LIMIT)) \
-  $(if $(RANDOM_WEIGHTS),--random-weights $(RANDOM_WEIGHTS)) \
-  $(if $(PROPOSALS),--proposals $(PROPOSALS)) $(if $(NMS_LEVELS),--nms-levels $(NMS_LEVELS)) \
-  $(if $(NMS_PRECISION),--nms-precision $(NMS_PRECISION)) \
-  $(if $(PRECISION),--precision $(PRECISION)) \
-  $(if $(ENGINE),--engine $(ENGINE)) $(if $(THREADS),--threads $(THREADS)) \
-  $(if $(REPEATS),--repeats $(REPEATS)) $(if $(BUILD),--build "$(BUILD)") \
-  $(if $(RESULTS),--results "$(RESULTS)") $(if $(filter-out 0,$(SIMULATE)),--simulate) \
-  $(if $(filter-out 0,$(BINS)),--bins) \
-  $(if $(filter-out 0,$(KEEP_GOING)),--keep-going) \
-  $(if $(filter-out 0,$(KEEP_FAILED)),--keep-failed) $(if $(filter-out 0,$(DEBUG)),--debug)
+# MODEL becomes CASCADEPORT_MODEL: a MODEL in somebody's shell must not mean anything to compose
+# files. An environment variable such as WHEELS keeps its name.
+$(foreach name,$(OPTIONS),$(eval override export CASCADEPORT_$(name) := $$(value $(name)))$(eval unexport $(name)))
+$(foreach name,$(VARIABLES),$(if $(value $(name)),$(eval override export $(name) := $$(value $(name)))))
+# What was written on make's command line, so that a mistyped name is not ignored.
+given = $(if $(filter command,$(firstword $(origin $(1)))),$(1))
+override export CASCADEPORT_GIVEN := $(strip $(foreach name,$(.VARIABLES),$(call given,$(name))))
+$(foreach name,$(filter-out $(OPTIONS) $(VARIABLES),$(CASCADEPORT_GIVEN)),$(eval unexport $(name)))
 
-.PHONY: help all plan doctor wheels pin compare test lint bench lock export-env clean
+.PHONY: help all plan doctor compare wheels install pin docs schemas test lint bench lock export-env clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets of this Makefile
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 all: $(VENV)/ready ## the whole pipeline: TARGET=cpu or TARGETS="310 T4" MODEL= DATA= LIMIT= KEEP_GOING=1
-	@$(RUN) all $(OPTIONS) $(if $(TARGETS),--targets "$(TARGETS)")
+	@$(RUN) all
 
 plan: $(VENV)/ready ## print what `make all` would do
-	@$(RUN) plan $(OPTIONS)
+	@$(RUN) plan
 
 doctor: $(VENV)/ready ## look at what TARGET= needs here, and what is missing
-	@$(RUN) doctor $(OPTIONS)
-
-wheels: $(VENV)/ready ## fetch what TARGET='s image is built from, for WHEELS=build/wheels
-	@$(VENV)/bin/python -m cascadeport.engines.wheels $(TARGET)
-
-pin: $(VENV)/ready ## write images/bases.lock: the digests of the base images, from their registries
-	@$(VENV)/bin/python -m cascadeport.engines.bases
+	@$(RUN) doctor
 
 compare: $(VENV)/ready ## write the comparison of finished results again
-	@$(RUN) compare $(OPTIONS)
+	@$(RUN) compare
+
+wheels: $(VENV)/ready ## download what TARGET='s image is built from, for WHEELS=build/wheels
+	@$(RUN) wheels
+
+install: $(VENV)/ready ## install what TARGET= needs on this machine besides requirements.lock
+	@$(RUN) install
+
+pin: $(VENV)/ready ## write images/bases.lock: the digests of the base images, from their registries
+	@$(RUN) pin
+
+docs: $(VENV)/ready ## write what is generated: docs/command-line.md, docs/schemas, lists in docs/, scripts/options.mk
+	@$(RUN) docs
+	@$(VENV)/bin/python scripts/architecture
+
+schemas: $(VENV)/ready ## write docs/schemas again
+	@$(RUN) schemas
 
 test: $(VENV)/ready-dev ## the tests: TESTS="-k report" picks some
-	@$(VENV)/bin/python -m pytest $(TESTS)
+	@PYTEST_ADDOPTS="$$TESTS" $(VENV)/bin/python -m pytest
 
 lint: $(VENV)/ready-dev ## style and types
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports
+	@$(VENV)/bin/python -m ruff check . && $(VENV)/bin/python -m ruff format --check . && $(VENV)/bin/python -m mypy && \
+	  PYTHONPATH=scripts:. $(VENV)/bin/python $(VENV)/bin/lint-imports --no-logo
 
 bench: $(VENV)/ready-dev ## measure, and write docs/benchmarks.md
 	@$(VENV)/bin/python benchmarks/run.py
@@ -65,7 +75,7 @@ clean: ## remove environments; build/ and results/ stay
 
 # The environments. A stamp newer than its lock means that the lock is installed.
 $(VENV)/bin/cascadeport: scripts/make-venv
-	@scripts/make-venv "$(PYTHON)" $(VENV)
+	@scripts/make-venv "$$PYTHON" $(VENV)
 
 $(VENV)/ready: $(VENV)/bin/cascadeport requirements.lock
 	@echo "setup    installing requirements.lock (once)"

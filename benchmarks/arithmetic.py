@@ -21,12 +21,12 @@ import onnxruntime
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY)]
 
+from _jobs import make_job  # noqa: E402
 from cascadeport import backends, datasets, evaluation, scenes  # noqa: E402
-from cascadeport.backends.ascend.executor import executable  # noqa: E402
+from cascadeport.backends.ascend.reference_executor import executable  # noqa: E402
 from cascadeport.config import cards  # noqa: E402
 from cascadeport.graph import Request  # noqa: E402
 from cascadeport.pipeline.job import network_input  # noqa: E402
-from jobs import make_job  # noqa: E402
 
 from bundle.geometry import fit  # noqa: E402
 from bundle.job import Job  # noqa: E402

@@ -121,7 +121,7 @@ def main() -> int:
     base = sum(result["bare decode and resize"])
     targets = {"bundle, uint8 input": BYTES_TARGET, "bundle, float32 input": FLOAT_TARGET}
     print(f"## Preprocessing to {SIZE}x{SIZE}, one thread\n")
-    print(f"{what}, {rounds} rounds in turn. The float32 inputs are equal to the last bit.\n")
+    print(f"{what}, {rounds} rounds in turn. The float32 inputs are bit-identical.\n")
     print("| | ms per picture | ratio | target |\n| --- | ---: | ---: | --- |")
     for name, times in result.items():
         ratio, target = sum(times) / base, targets.get(name)

@@ -1,7 +1,17 @@
-"""`python -m cascadeport`."""
+"""`python -m cascadeport`, or `python scripts/cascadeport` from anywhere, without PYTHONPATH.
+
+PYTHONPATH cannot name a folder whose name has a colon in it; a path on the command line can.
+"""
 
 import sys
+from pathlib import Path
 
-from cascadeport.cli.main import main
+if not __package__:
+    # Run by its path, Python has put this very folder first; the package and the bundle are beside
+    # and above it.
+    _SCRIPTS = Path(__file__).resolve().parents[1]
+    sys.path[:1] = [str(_SCRIPTS), str(_SCRIPTS.parent)]
 
-sys.exit(main())
+from cascadeport.cli.main import entry
+
+sys.exit(entry())

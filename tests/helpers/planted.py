@@ -56,9 +56,7 @@ def classes_swapped(model: onnx.ModelProto, first: int = 0, second: int = 1) -> 
     """The scores of two classes change places."""
     nms = _node(model, "MultiClassNMS")
     scores = nms.input[1]
-    bias = next(
-        tensor for tensor in model.graph.initializer if tensor.name.endswith("fc_cls.bias")
-    )
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("fc_cls.bias"))
     order = np.arange(len(numpy_helper.to_array(bias)) - 1)  # the last one is the background
     order[[first, second]] = second, first
     model.graph.initializer.append(numpy_helper.from_array(order, "planted/order"))
@@ -102,4 +100,3 @@ def _attribute(node: onnx.NodeProto, name: str) -> onnx.AttributeProto:
 
 def _replace(tensor: onnx.TensorProto, array: np.ndarray) -> None:
     tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), tensor.name))
-

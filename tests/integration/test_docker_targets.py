@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from cascadeport import backends
 from cascadeport.backends.ascend.backend import AscendBackend
-from cascadeport.backends.ascend.executor import executable
+from cascadeport.backends.ascend.reference_executor import executable
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import REPOSITORY

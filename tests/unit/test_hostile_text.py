@@ -10,7 +10,7 @@ from cascadeport.base.progress import Reporter
 from cascadeport.base.text import printable, redacted
 from cascadeport.core.check import Finding
 from cascadeport.doctor.report import as_text
-from cascadeport.results import comparison
+from cascadeport.results import tables
 from cascadeport.results.comparison import Comparison, Row
 
 ESCAPE = "\x1b]0;owned\x07\x1b[31mred"
@@ -106,6 +106,6 @@ def test_the_doctor() -> None:
 def test_the_table() -> None:
     row = Row(target="cpu", title=f"CPU {ESCAPE}", status="measured", semantics=[ESCAPE])
     table = Comparison(
-        model={"name": "m", "title": ESCAPE}, dataset={"name": ESCAPE, "images": 1}, rows=[row]
+        model={"name": "m", "title": ESCAPE}, dataset={"name": ESCAPE, "pictures": 1}, rows=[row]
     )
-    assert "\x1b" not in comparison.as_markdown(table)
+    assert "\x1b" not in tables.as_markdown(table)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.progress import Reporter
-from cascadeport.cli import main as cli
+from cascadeport.cli import parser
+from cascadeport.cli.door import Door
 from cascadeport.commands import several
 from cascadeport.config import hosts
 from cascadeport.config.options import Options
@@ -66,11 +67,12 @@ def test_every_option_reaches_the_run_of_each_target() -> None:
         results=Path("/r"),
         build=Path("/b"),
     )
-    words = several.command_line(options, "310P3")[3:]
-    arguments = cli._parser().parse_args(words)
-    assert arguments.target == "310P3"
-    again = cli._options(arguments)
-    assert again == Options(**{**vars(options), "target": "310P3"})
+    words = several.command_line(options, "310P3")[2:]
+    parsed = parser.parse(words, Door())
+    assert parsed is not None
+    command, call = parsed
+    assert command.name == "all"
+    assert call.options == Options(**{**vars(options), "target": "310P3"})
 
 
 MEETING = """

@@ -110,7 +110,7 @@ def _check_disk_space(job: Job, folder: str) -> None:
                 needed / 1e9, free / 1e9
             ),
             folder,
-            "Run without BINS=1 (the streaming pass needs no disk), or set LIMIT=.",
+            "Run without --bins (the streaming pass needs no disk), or set --limit.",
         )
 
 
@@ -194,7 +194,7 @@ def _error(share: Share, code: int) -> BundleError:
         ),
         share.log,
         "If it cannot load the network: is this chip the one that it was converted for "
-        "(npu-smi info)? Without BINS=1 the same job gives better explanations.",
+        "(npu-smi info)? Without --bins the same job gives better explanations.",
     )
 
 

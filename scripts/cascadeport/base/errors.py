@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     INPUT = 2, "bad input: an option, a card, a data set, a host; nothing was started"
     STAGE = 3, "a stage failed; finished stages are kept, and the same command continues from there"
     INVALID = 4, "the run ended, and its result is INVALID; the table says why"
+    OUTPUT = 5, "the output could not be written; finished stages are kept"
     HANGUP = 129, "stopped by SIGHUP; finished stages are kept"
     INTERRUPTED = 130, "stopped by Ctrl-C; finished stages are kept"
     BROKEN_PIPE = 141, "nobody reads standard output any more"

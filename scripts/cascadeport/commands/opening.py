@@ -13,7 +13,7 @@ from cascadeport.base.paths import REPOSITORY
 from cascadeport.base.progress import Reporter
 from cascadeport.config import hosts, targets
 from cascadeport.config.hosts import Host
-from cascadeport.config.options import Options
+from cascadeport.config.options import Options, environment, of
 from cascadeport.config.targets import Target
 from cascadeport.core.backend import Backend
 from cascadeport.core.context import Context
@@ -40,7 +40,7 @@ def open_context(
     options: Options, reporter: Reporter, environ: Mapping[str, str] | None = None
 ) -> Context:
     """The context of a command about one target."""
-    environ = dict(os.environ) if environ is None else environ
+    environ = environment.read(os.environ if environ is None else environ)
     known = targets.load(options.targets, backends.row)
     target = targets.find(options.target, known)
     backend = backends.of(target)
@@ -81,14 +81,19 @@ def _engine(
 
 def _check_supported(options: Options, backend: Backend[Any], known: Mapping[str, Target]) -> None:
     """Refuses options that only other backends understand."""
-    for name in sorted({each for every in backends.every() for each in every.supported}):
-        if getattr(options, name) and name not in backend.supported:
-            others = [
-                target
-                for target, row in known.items()
-                if name in backends.load(row.backend).supported
-            ]
-            raise CascadeportError(
-                f"--{name} does not support target {options.target}.",
-                next=f"Leave it out, or use --target {' or '.join(others)}.",
-            )
+    particular = {name for each in backends.every() for name in each.supported}
+    for option in of(Options):
+        name = option.field
+        if name not in particular or name in backend.supported:
+            continue
+        if getattr(options, name) == option.default:
+            continue
+        others = [
+            target for target, row in known.items() if name in backends.load(row.backend).supported
+        ]
+        use = " or ".join(f"`--target {other}`" for other in others)
+        raise CascadeportError(
+            f"{option.flag} supports only the targets {' and '.join(others)}, not "
+            f"{options.target}.",
+            next=f"Leave it out, or use {use}.",
+        )

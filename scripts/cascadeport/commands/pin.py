@@ -9,7 +9,7 @@ from cascadeport.base.errors import ExitCode
 from cascadeport.base.paths import IMAGES, REPOSITORY
 from cascadeport.base.progress import Reporter
 from cascadeport.config import hosts
-from cascadeport.config.options import Options
+from cascadeport.config.options import Options, environment
 from cascadeport.containers import bases, connection
 
 
@@ -18,7 +18,7 @@ def pin(options: Options, reporter: Reporter) -> ExitCode:
     files = sorted(IMAGES.glob("*/Dockerfile"))
     named = [image for file in files for image in bases.defaults(file.read_text("utf-8")).values()]
     before = bases.read()
-    host = hosts.find("default", hosts.load(REPOSITORY / hosts.FILE), os.environ)
+    host = hosts.find("default", hosts.load(REPOSITORY / hosts.FILE), environment.read(os.environ))
     with contextlib.closing(connection.connect(host)) as client:
         found = bases.write(named, client)
     for image, digest in found.items():

@@ -6,29 +6,26 @@ host would share its processor, and their speeds would be worth nothing.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 from cascadeport import backends
 from cascadeport.base.errors import CascadeportError
-from cascadeport.base.paths import REPOSITORY, SCRIPTS
+from cascadeport.base.paths import PACKAGE, REPOSITORY
 from cascadeport.base.progress import Reporter
 from cascadeport.config import hosts, targets
 from cascadeport.config.hosts import Host
-from cascadeport.config.options import Options
+from cascadeport.config.options import Options, table
 
 # Which code stands for a run whose targets ended differently: the worst of them.
 _WORST_FIRST = (1, 3, 2, 4)
 _HERE = "this machine"
-# Not given on a command line.
-_INTERNAL = ("target", "models", "targets")
 
 
 @dataclass(frozen=True)
@@ -70,14 +67,8 @@ def by_host(found: Sequence[str], options: Options) -> dict[str, list[str]]:
 
 def command_line(options: Options, target: str) -> list[str]:
     """`cascadeport all` of one target with these options."""
-    words = [sys.executable, "-m", "cascadeport", "all", "--target", target]
-    for field in dataclasses.fields(Options):
-        value = getattr(options, field.name)
-        flag = "--" + field.name.replace("_", "-")
-        if field.name in _INTERNAL or value is None or value is False:
-            continue
-        words += [flag] if value is True else [flag, str(value)]
-    return words
+    own = table.words(replace(options, target=target))
+    return [sys.executable, str(PACKAGE), "all", *own]
 
 
 def run(
@@ -102,8 +93,8 @@ def run(
             runs.stop()
             raise
     # The last table of a folder has the rows of all its targets.
-    for table in {one.table.split("\n", 1)[0]: one.table for one in runs.order}.values():
-        print(table)
+    for text in {one.table.split("\n", 1)[0]: one.table for one in runs.order}.values():
+        print(text)
     for one in ended:
         if one.code:
             reporter.line("failed", f"{one.target}: exit code {one.code}", "bold red")
@@ -141,10 +132,11 @@ class _Runs:
                 return Ended(name, 130, "")
             process = subprocess.Popen(
                 [*command_line(self._options, name), *self._more],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(_paths())},
+                # Its output is read here as UTF-8, whatever this terminal is.
+                env={**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 # Ctrl-C reaches this process alone, which then ends each run once.
                 start_new_session=True,
@@ -162,8 +154,3 @@ class _Runs:
             if ended.table:
                 self.order.append(ended)
         return ended
-
-
-def _paths() -> list[str]:
-    """Where the child finds this package and the bundle, wherever it is started."""
-    return [str(SCRIPTS), str(REPOSITORY)]

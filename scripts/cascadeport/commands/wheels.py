@@ -10,13 +10,17 @@ from cascadeport.config.options import Options
 from cascadeport.containers import wheels
 
 
-def fetch(options: Options, reporter: Reporter) -> ExitCode:
-    """Fetches the wheels of a target's image."""
+def fetch(options: Options, reporter: Reporter, target: str | None) -> ExitCode:
+    """Downloads the wheels of images.
+
+    Args:
+        target: Whose image; None: every target's.
+    """
     known = targets.load(options.targets, backends.row)
-    target = targets.find(options.target, known)
-    for name in wheels.folders(target.image):
+    rows = known.values() if target is None else [targets.find(target, known)]
+    for name in dict.fromkeys(folder for row in rows for folder in wheels.folders(row.image)):
         folder = wheels.FOLDER / name
-        with reporter.stage(f"fetch the wheels of images/{name}"):
+        with reporter.stage(f"download the wheels of images/{name}"):
             wheels.download(name, folder)
         print(f"{folder}: {len(list(folder.glob('*.whl')))} wheels")
     return ExitCode.OK

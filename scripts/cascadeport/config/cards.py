@@ -222,7 +222,9 @@ class Reference(Strict):
     source: str = Field(min_length=1)
 
 
-class _Card(Strict):
+class Contents(Strict):
+    """What is written in a model card."""
+
     title: Line
     input: Input
     output: Output = Output()
@@ -247,7 +249,7 @@ class _Card(Strict):
         return value
 
     @model_validator(mode="after")
-    def _has_a_source(self) -> _Card:
+    def _has_a_source(self) -> Contents:
         if self.graph is None and self.checkpoint is None:
             raise ValueError("the card needs a [graph] or a [checkpoint]")
         graphs, shapes = self.graph.all if self.graph else (), self.input.canvases
@@ -258,7 +260,7 @@ class _Card(Strict):
         return self
 
 
-class Card(_Card):
+class Card(Contents):
     """A validated model card.
 
     Args:
@@ -392,9 +394,9 @@ def load(path: Path) -> Card:
                 where=str(path),
                 details=[f"{key}: unknown key; a card's name is its file name"],
             )
-    card = validate(_Card, values, where=str(path), what="model card")
+    card = validate(Contents, values, where=str(path), what="model card")
     result = Card(
-        **{key: getattr(card, key) for key in _Card.model_fields},
+        **{key: getattr(card, key) for key in Contents.model_fields},
         name=path.stem,
         stem=path.stem,
         folder=folder,

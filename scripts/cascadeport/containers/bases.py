@@ -1,6 +1,6 @@
 """images/bases.lock: the digests of the images that Dockerfiles start from.
 
-    make pin        resolves them where registries can be reached, and writes the lock
+    cascadeport pin        resolves them where registries can be reached, and writes the lock
 
 A tag is whatever its owner last made of it. With the lock, builds name `tag@digest` and take the
 same bytes for ever, or nothing; without it they take the tag.
@@ -51,7 +51,7 @@ def read(path: Path = LOCK) -> dict[str, str]:
             raise CascadeportError(
                 "The lock of base images has a line that is none.",
                 where=f"{path}, line {number}: {line[:100]}",
-                next="Each is `name:tag sha256:…`; make pin writes the file.",
+                next="Each is `name:tag sha256:…`; `cascadeport pin` writes the file.",
             )
         found[match[1]] = match[2]
     return found

@@ -1,7 +1,7 @@
 """A wheelhouse: the packages of the images' locks, downloaded once, for builds without an index.
 
-make wheels TARGET=310P3
-WHEELS=build/wheels make all TARGET=310P3
+cascadeport wheels --target 310P3
+WHEELS=build/wheels cascadeport all --target 310P3
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from cascadeport.core.environment import PythonEnvironment
 from cascadeport.core.machine import Machine
 from cascadeport.core.plan import Variant
 from cascadeport.core.stage import Network, Stage
-from cascadeport.graph.lowering import Lowering
+from cascadeport.graph.lowering import Lowering, Request
 from cascadeport.graph.verify import Session
 
 RowT = TypeVar("RowT", bound=Target)
@@ -52,6 +52,8 @@ class Backend(ABC, Generic[RowT]):
         supported: The names of options that are not for every target and that it understands.
         checks: What the doctor looks at for its targets.
         lowerings: Every lowering that it has.
+        faithful: What a lowering is asked for so that it changes as little as it can of what the
+            graph means, to verify it.
     """
 
     Row: ClassVar[type[Target]] = Target

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from cascadeport.base.paths import REPOSITORY
 from cascadeport.config.compose import Service
 
 Event = Mapping[str, Any]
@@ -39,6 +40,7 @@ class Task:
         argv: The command. Paths in it come from `Engine.path`.
         mounts: Everything the command reads or writes.
         env: Extra environment variables.
+        code: The folder of this machine whose packages `python3 -m` finds; an image has its own.
         log: File that receives what the command prints, kept also when it fails.
         deadline_s: Seconds without any output after which the command counts as hung; None: never.
     """
@@ -48,6 +50,7 @@ class Task:
     mounts: Sequence[Mount]
     log: Path
     env: Mapping[str, str] = field(default_factory=dict)
+    code: Path = REPOSITORY
     deadline_s: float | None = None
 
 

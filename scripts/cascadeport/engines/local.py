@@ -12,7 +12,6 @@ from importlib import metadata
 from typing import IO, Any
 
 from cascadeport.base.errors import CascadeportError
-from cascadeport.base.paths import REPOSITORY
 from cascadeport.config.compose import Service
 from cascadeport.core.backend import Backend
 from cascadeport.core.follow import Chunk, follow, tail
@@ -38,7 +37,7 @@ class LocalEngine:
 
     def path(self, mount: Mount) -> str:
         """A command of this machine sees this machine's own paths."""
-        return str(mount.source)
+        return str(mount.source.absolute())
 
     def service(self, stage: str) -> Service | None:
         """There is no container."""
@@ -65,10 +64,12 @@ class LocalEngine:
         environment = self._backend.environment
         python = sys.executable if environment is None else str(environment.python)
         argv = [python if part == "python3" else part for part in task.argv]
-        own = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(
             argv,
-            env={**os.environ, **own, **task.env},
+            # `python3 -m` looks there first. PYTHONPATH could not name a folder with a colon in
+            # its name, and the user's is for another Python.
+            cwd=task.code,
+            env={**_environment(), **task.env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -95,6 +96,13 @@ class LocalEngine:
 
     def close(self) -> None:
         """Nothing outlives a task here."""
+
+
+def _environment() -> dict[str, str]:
+    not_inherited = ("PYTHONPATH", "PYTHONSAFEPATH")
+    kept = {key: value for key, value in os.environ.items() if key not in not_inherited}
+    # Names of pictures are UTF-8 on disk, whatever the locale says.
+    return {**kept, "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[Chunk]:

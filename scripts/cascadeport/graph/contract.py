@@ -67,7 +67,8 @@ def check_contract(
         size: Side of the square, or (height, width), if the caller expects one.
 
     Raises:
-        CascadeportError: With every violation that was found, or the file is malformed.
+        CascadeportError: The network breaks the contract, with every violation in `details`; or
+            the file is malformed.
     """
     model = load(path)
     with explained("The network cannot be checked", str(path)):
@@ -83,34 +84,34 @@ def _checked(
     dtype: str | None,
     size: int | tuple[int, int] | None,
 ) -> Contract:
-    violations = _opset_violations(model) + _operator_violations(model)
-    given = [value for value in model.graph.input if value.name not in _initializers(model)]
-    violations += _input_violations(given, input)
+    errors = _opset_errors(model) + _operator_errors(model)
+    inputs = [value for value in model.graph.input if value.name not in _initializers(model)]
+    errors += _input_errors(inputs, input)
     outputs = {value.name: value for value in model.graph.output}
-    violations += _output_violations(outputs, boxes, labels)
-    if not violations:
+    errors += _output_errors(outputs, boxes, labels)
+    if not errors:
         try:
             onnx.checker.check_model(EditableGraph(model).skeleton())
         except onnx.checker.ValidationError as error:
-            violations.append(f"it breaks ONNX's rules: {str(error).splitlines()[0]}")
-    if violations:
-        raise _broken(path, violations)
+            errors.append(f"it is not valid ONNX: {str(error).splitlines()[0]}")
+    if errors:
+        raise _broken(path, errors)
 
-    kind, shape = _type_of(given[0])
+    kind, shape = _type_of(inputs[0])
     layout = "float32" if kind == FLOAT else "uint8"
     height, width = (shape[2], shape[3]) if kind == FLOAT else (shape[1], shape[2])
     assert height is not None
     assert width is not None
     if dtype is not None and dtype != layout:
-        violations.append(f"input {input!r} is {layout}; {dtype} was asked for")
+        errors.append(f"input {input!r} is {layout}; {dtype} was requested")
     wanted = (size, size) if isinstance(size, int) else size
     if wanted is not None and wanted != (height, width):
-        violations.append(
+        errors.append(
             f"input {input!r} is {height} x {width} (height x width); {wanted[0]} x {wanted[1]} "
             "was requested"
         )
-    if violations:
-        raise _broken(path, violations)
+    if errors:
+        raise _broken(path, errors)
     _, box_shape = _type_of(outputs[boxes])
     return Contract(
         input=input,
@@ -124,41 +125,41 @@ def _checked(
     )
 
 
-def _broken(path: Path, violations: list[str]) -> CascadeportError:
+def _broken(path: Path, errors: list[str]) -> CascadeportError:
     return CascadeportError(
         "The network breaks the contract.",
         where=str(path),
-        details=violations,
+        details=errors,
         next="docs/lowering.md states the contract; change the network or its model card.",
     )
 
 
-def _opset_violations(model: onnx.ModelProto) -> list[str]:
-    # The same import twice is harmless and seen in the wild; two versions of one domain, or a
-    # domain that is not standard, are two graphs in one.
-    imports = {(each.domain or "ai.onnx", each.version) for each in model.opset_import}
+def _opset_errors(model: onnx.ModelProto) -> list[str]:
+    # A repeated import is harmless and seen in the wild. Two versions of one domain, or an import
+    # of a non-standard domain that nodes use, is not.
+    imports = {(entry.domain or "ai.onnx", entry.version) for entry in model.opset_import}
     standard = sorted(version for domain, version in imports if domain == "ai.onnx")
-    violations = []
+    errors = []
     if len(standard) != 1:
         found = ", ".join(map(str, standard)) or "none"
-        violations.append(f"it must import one opset of ai.onnx, not: {found}")
+        errors.append(f"it must import exactly one opset of ai.onnx; it imports: {found}")
     used = {node.domain or "ai.onnx" for node in model.graph.node}
     for domain, version in sorted(imports):
         if domain != "ai.onnx" and domain in used:
-            violations.append(f"it imports the foreign domain {domain} {version}")
-    return violations
+            errors.append(f"it imports the non-standard domain {domain} {version}")
+    return errors
 
 
-def _operator_violations(model: onnx.ModelProto, shown: int = 5) -> list[str]:
+def _operator_errors(model: onnx.ModelProto, shown: int = 5) -> list[str]:
     foreign = [node for node in model.graph.node if node.domain not in KNOWN_DOMAINS]
-    violations = [
+    errors = [
         f"node {node.name or node.op_type} is {node.domain}::{node.op_type}, which only "
-        "runtimes with that extension know"
+        "runtimes with that extension support"
         for node in foreign[:shown]
     ]
     if len(foreign) > shown:
-        violations.append(f"and {len(foreign) - shown} more foreign nodes")
-    return violations
+        errors.append(f"and {len(foreign) - shown} more nodes of non-standard domains")
+    return errors
 
 
 def _initializers(model: onnx.ModelProto) -> set[str]:
@@ -177,11 +178,11 @@ def _name_of(kind: int) -> str:
     return str(onnx.TensorProto.DataType.Name(kind)).lower()
 
 
-def _input_violations(given: list[onnx.ValueInfoProto], name: str) -> list[str]:
-    if [value.name for value in given] != [name]:
-        found = ", ".join(repr(value.name) for value in given) or "none"
+def _input_errors(inputs: list[onnx.ValueInfoProto], name: str) -> list[str]:
+    if [value.name for value in inputs] != [name]:
+        found = ", ".join(repr(value.name) for value in inputs) or "none"
         return [f"it must have one input, {name!r}; it has {found}"]
-    kind, shape = _type_of(given[0])
+    kind, shape = _type_of(inputs[0])
     if kind not in (FLOAT, UINT8):
         return [f"input {name!r} is {_name_of(kind)}; it must be float32 or uint8"]
     layout = "(1,3,H,W)" if kind == FLOAT else "(1,H,W,3)"
@@ -195,21 +196,19 @@ def _input_violations(given: list[onnx.ValueInfoProto], name: str) -> list[str]:
     return []
 
 
-def _output_violations(
-    outputs: dict[str, onnx.ValueInfoProto], boxes: str, labels: str
-) -> list[str]:
-    violations = []
+def _output_errors(outputs: dict[str, onnx.ValueInfoProto], boxes: str, labels: str) -> list[str]:
+    errors = []
     for name in (boxes, labels):
         if name not in outputs:
-            violations.append(f"output {name!r} is missing; it has {', '.join(map(repr, outputs))}")
-    if violations:
-        return violations
+            errors.append(f"output {name!r} is missing; it has {', '.join(map(repr, outputs))}")
+    if errors:
+        return errors
     kind, shape = _type_of(outputs[boxes])
     if kind != FLOAT or len(shape) not in (0, 2) or (len(shape) == 2 and shape[1] not in (5, None)):
-        violations.append(f"output {boxes!r} is {_name_of(kind)} {shape}; float32 (n,5) is wanted")
+        errors.append(f"output {boxes!r} is {_name_of(kind)} {shape}; it must be float32 (n,5)")
     kind, shape = _type_of(outputs[labels])
     if kind not in LABELS or len(shape) > 1:
-        violations.append(
-            f"output {labels!r} is {_name_of(kind)} {shape}; int32 or int64 (n) is wanted"
+        errors.append(
+            f"output {labels!r} is {_name_of(kind)} {shape}; it must be int32 or int64 (n)"
         )
-    return violations
+    return errors

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph.verify import Session
+
+#: The first onnxruntime whose CPU provider is known to run DeformConv.
+DEFORM_CONV_SINCE = Version("1.32")
+
+
+def has_deform_conv() -> bool:
+    """Whether this environment's onnxruntime runs DeformConv."""
+    return Version(metadata.version("onnxruntime")) >= DEFORM_CONV_SINCE
 
 
 def load_session(network: Path) -> Session:

@@ -22,7 +22,7 @@ from cascadeport.core.machine import Machine
 from cascadeport.core.plan import Variant
 from cascadeport.core.stage import Stage
 from cascadeport.graph.lowering import Request
-from cascadeport.graph.onnx_session import load_session
+from cascadeport.graph.onnx_session import has_deform_conv, load_session
 from cascadeport.graph.verify import Session
 
 # The vendor's tool in the images.
@@ -52,6 +52,8 @@ class AscendBackend(Backend[AscendTarget]):
 
         What an NPU computes differently (docs/lowering.md) is not the lowering's error.
         """
+        if not has_deform_conv():
+            return None
         with tempfile.TemporaryDirectory(dir=network.parent) as folder:
             out = Path(folder) / network.name
             session = load_session(executable(network, out, "fp32", widen_thin=False))

@@ -19,13 +19,11 @@ from cascadeport.config.targets import Target
 from cascadeport.core.backend import Backend, LoweringChoice
 from cascadeport.core.check import Check, Finding
 from cascadeport.core.context import Context
-from cascadeport.graph.onnx_session import load_session
+from cascadeport.graph.onnx_session import has_deform_conv, load_session
 from cascadeport.graph.verify import Session
 
 _CPU: Final = "CPUExecutionProvider"
 _CUDA: Final = "CUDAExecutionProvider"
-# The first onnxruntime whose CPU provider is known to run DeformConv.
-_DEFORM_CONV_SINCE = Version("1.32")
 
 
 class OnnxRuntimeTarget(Target):
@@ -72,7 +70,7 @@ class OnnxRuntime(Backend[OnnxRuntimeTarget]):
     def lowering(self, engine: str) -> LoweringChoice:
         """See `Backend`: an onnxruntime without `DeformConv` (as on Python 3.10) runs the same
         network in standard operators, and the plan says so."""
-        if engine != "local" or _has_deform_conv():
+        if engine != "local" or has_deform_conv():
             return LoweringChoice(Current())
         note = (
             f"onnxruntime {_installed()} has no DeformConv: the network runs in standard "
@@ -106,7 +104,3 @@ class OnnxRuntime(Backend[OnnxRuntimeTarget]):
 
 def _installed() -> Version:
     return Version(metadata.version("onnxruntime"))
-
-
-def _has_deform_conv() -> bool:
-    return _installed() >= _DEFORM_CONV_SINCE

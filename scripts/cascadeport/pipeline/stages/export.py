@@ -281,8 +281,9 @@ def _export(
         stage="export",
         argv=argv,
         mounts=mounts,
-        # The image sets both by itself.
-        env={"PYTHONPATH": inside, **_MALLOC} if local else {},
+        # The image sets this by itself.
+        env=_MALLOC if local else {},
+        code=EXPORTER,
         log=out / "export.log",
         deadline_s=_SILENCE_S,
     )
