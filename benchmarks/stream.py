@@ -1,8 +1,8 @@
 """The streaming pass with a device that is only slow: what of its throughput arrives, and memory.
 
-The device sleeps: it takes its time and leaves the processor alone, as an accelerator does. It
-finds a hundred boxes in every picture, so that postprocessing and writing have their work. Some
-runtimes hold the GIL meanwhile: such a device sleeps while holding it.
+The device sleeps, so that it leaves the CPU free, like an accelerator. It finds a hundred boxes in
+every picture, so that postprocessing and writing have work. Some runtimes hold the GIL meanwhile;
+such a device sleeps while holding it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def job(paths: list[Path], count: int, model: Path, options: dict[str, Any]) -> 
 
 
 def measure(count: int, seconds: float, holds_gil: bool, chips: int) -> dict[str, Any]:
-    """The record of a pass. It speaks JSON lines on standard output; nobody listens here."""
+    """The record of a pass, whose JSON lines on standard output are discarded."""
     options = {"own_process": holds_gil, "devices": list(range(chips))}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
@@ -144,9 +144,9 @@ def main() -> int:
         summary = in_own_process(SLOW_PICTURES, seconds, holds_gil=holds_gil, chips=chips)[
             "summary"
         ]
-        device, whole = summary["device_ips"], summary["end_to_end_ips"]
-        goal = f"{SLOW_TARGET}, {verdict(whole / device >= SLOW_TARGET)}"
-        print(f"| {name} | {device:.4f} | {whole:.4f} | {whole / device:.4f} | {goal} |")
+        device, total = summary["device_ips"], summary["end_to_end_ips"]
+        goal = f"{SLOW_TARGET}, {verdict(total / device >= SLOW_TARGET)}"
+        print(f"| {name} | {device:.4f} | {total:.4f} | {total / device:.4f} | {goal} |")
 
     few, many = (in_own_process(count, FAST_S) for count in (FEW, MANY))
     mib = [record["peak_rss_bytes"] / 2**20 for record in (few, many)]

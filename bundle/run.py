@@ -16,7 +16,7 @@ from bundle.files import JsonRows, Lines, make_folder, write_json
 from bundle.geometry import fit
 from bundle.job import Job, NetworkFile, Picture, Shape
 from bundle.measure import HEADER, Pass
-from bundle.picture import SkippedPicture
+from bundle.picture import DIGESTS, SkippedPicture, digest_line
 from bundle.postprocess import Detections, check_outputs, coco_rows, locate
 from bundle.record import NAME, record, remove_record
 from bundle.runners import Runner, open_runner
@@ -112,17 +112,23 @@ def _score(
     """Makes the pass that is both scored and timed."""
     skipped: List[SkippedPicture] = []
     to_draw: List[Detected] = []
+    detections_path = os.path.join(out, "detections.json")
     geometry_path = os.path.join(out, "geometry.jsonl")
-    with JsonRows(os.path.join(out, "detections.json")) as rows, Lines(geometry_path) as geometry:
+    digests_path = os.path.join(out, DIGESTS)
+    with JsonRows(detections_path) as rows:
+        with Lines(geometry_path) as geometry, Lines(digests_path) as digests:
 
-        def keep(result: Inferred, detections: Detections) -> None:
-            rows.write(coco_rows(detections, result.picture.id, job))
-            geometry.write(result.geometry.to_line() + "\n")
-            if len(to_draw) < job.draw:
-                to_draw.append((result.picture, detections))
+            def keep(result: Inferred, detections: Detections) -> None:
+                rows.write(coco_rows(detections, result.picture.id, job))
+                geometry.write(result.geometry.to_line() + "\n")
+                digests.write(digest_line(result.picture, result.sha256))
+                if len(to_draw) < job.draw:
+                    to_draw.append((result.picture, detections))
 
-        progress = events.Progress("scored", len(job.pictures))
-        scored = _timed_pass(job, stream, times, 1, job.pictures, progress, keep, skipped.append)
+            progress = events.Progress("scored", len(job.pictures))
+            scored = _timed_pass(
+                job, stream, times, 1, job.pictures, progress, keep, skipped.append
+            )
     return scored, skipped, to_draw
 
 

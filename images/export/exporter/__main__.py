@@ -2,7 +2,8 @@
 
 Writes into --out:
     neutral.onnx       opset 11 and domain `cascadeport` version 1 (docs/architecture.md)
-    reference/NN.npz   a picture: input (1,3,H,W) float32, boxes (n,5) float32, labels (n) int64
+    reference/NN.npz   a picture: input (1,3,H,W) float32, boxes (n,5) float32, labels (n) int64;
+                       noiseI_boxes, noiseI_labels: the same when only rounding differs
     export.json        the config, checkpoint, shapes, digests and pictures of the export
 
 On standard output: JSON lines ("note", "progress", "error", "done"). Exit 0, or 2 after an error.

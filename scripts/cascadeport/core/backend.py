@@ -25,7 +25,7 @@ from cascadeport.core.environment import PythonEnvironment
 from cascadeport.core.machine import Machine
 from cascadeport.core.plan import Variant
 from cascadeport.core.stage import Network, Stage
-from cascadeport.graph.lowering import Lowering, Request
+from cascadeport.graph.lowering import Lowering, LoweringRequest
 from cascadeport.graph.verify import Session
 
 RowT = TypeVar("RowT", bound=Target)
@@ -60,7 +60,7 @@ class Backend(ABC, Generic[RowT]):
     supported: ClassVar[frozenset[str]] = frozenset()
     checks: ClassVar[Sequence[Check]] = ()
     lowerings: ClassVar[Sequence[type[Lowering]]] = ()
-    faithful: ClassVar[Request] = Request()
+    faithful: ClassVar[LoweringRequest] = LoweringRequest()
 
     def __init__(self, target: RowT) -> None:
         self.target = target

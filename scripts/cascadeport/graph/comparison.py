@@ -130,7 +130,7 @@ def compare(
         traced: Whether the graph was traced on it.
         expected: PyTorch's detections.
         found: The lowered graph's.
-        noise: What PyTorch detects when only rounding differs; none: only the floors apply.
+        noise: What PyTorch detects when only rounding differs; none: only the floor of the maximum applies.
         cuts: Where the network stops; None: nothing may be missing or extra.
     """
     matching = match(expected, found)
@@ -195,7 +195,7 @@ def _measure(
 ) -> Measure:
     found = _spread(error)
     if not noise:
-        return Measure(None, found, floor, (None, None, None))
+        return Measure(None, found, Spread(*[floor.max] * 3), (None, None, None))
     own = Spread(*(max(each) for each in zip(*map(_spread, noise), strict=True)))
     limit = Spread(*(max(f * n, low) for f, n, low in zip(FACTOR, own, floor, strict=True)))
     ratio = [e / n if n else None for e, n in zip(found, own, strict=True)]

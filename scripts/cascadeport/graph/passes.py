@@ -19,9 +19,9 @@ MAX_FOLDED = 1 << 22
 MAX_COMPUTED = 1 << 24
 #: Elements of all values that are computed in one round.
 MAX_TOGETHER = 1 << 27
-#: Operators that may run for ever.
+#: Operators that may never terminate.
 _LOOPS = ("Loop", "Scan")
-#: Operators whose number of results only running them tells; it is bounded by their inputs.
+#: Operators whose output size is known only after running them; their inputs bound it.
 _SELECTIONS = ("NonZero", "Compress", "Unique", "NonMaxSuppression")
 #: Convolutions whose batch norm can be folded, and the index of their bias.
 CONVOLUTIONS = {("", "Conv"): 2, (DOMAIN, "DeformConv"): 3, ("cann", "DeformableConv2D"): 3}

@@ -21,7 +21,7 @@ from cascadeport.core.context import Context
 from cascadeport.core.machine import Machine
 from cascadeport.core.plan import Variant
 from cascadeport.core.stage import Stage
-from cascadeport.graph.lowering import Request
+from cascadeport.graph.lowering import LoweringRequest
 from cascadeport.graph.onnx_session import has_deform_conv, load_session
 from cascadeport.graph.verify import Session
 
@@ -38,7 +38,7 @@ class AscendBackend(Backend[AscendTarget]):
     supported = frozenset({"simulate", "bins"})
     lowerings = (Ascend,)
     # As many proposals as were exported, and NMS within each pyramid level.
-    faithful = Request(proposals=sys.maxsize, across_levels=False)
+    faithful = LoweringRequest(proposals=sys.maxsize, across_levels=False)
     checks = checks.CHECKS
 
     # --- the graph

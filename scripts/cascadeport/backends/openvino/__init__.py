@@ -1,0 +1,5 @@
+"""OpenVINO: Intel and AMD processors."""
+
+from cascadeport.backends.openvino.backend import OpenVino
+
+BACKEND = OpenVino
