@@ -152,3 +152,12 @@ def test_what_pytorch_itself_loses_by_rounding_may_be_lost() -> None:
     assert compare("x", False, full, fewer, [fewer], CUTS).passed
     assert compare("x", False, fewer, full, [full], CUTS).passed
     assert not compare("x", False, full, fewer, [others], CUTS).passed
+
+
+@pytest.mark.parametrize(
+    ("count", "lost", "passes"), [(100, 1, True), (100, 2, False), (99, 1, False)]
+)
+def test_of_a_hundred_one_may_be_lost(count: int, lost: int, passes: bool) -> None:
+    boxes, labels = detections(count)
+    fewer = boxes[lost:], labels[lost:]
+    assert compare("x", False, (boxes, labels), fewer, cuts=CUTS).passed == passes

@@ -46,6 +46,10 @@ FACTOR = Spread(2.5, 2.5, 4.0)
 BOX_FLOOR = Spread(2e-4, 4e-4, 1e-2)
 #: What is always allowed in scores.
 SCORE_FLOOR = Spread(4e-6, 1e-5, 1e-4)
+#: Share of a picture's detections that may be missing or extra for no visible reason. Whether the
+#: RPN's last proposal is kept is rounding too where its score is nearly that of the next; a few
+#: runs of PyTorch rarely show it. Pictures with fewer than 100 detections have none to spare.
+STRAY = 0.01
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,8 @@ class PictureComparison:
         expected: Number of PyTorch's detections.
         found: Number of the lowered graph's detections.
         moved: How many of them are in another row than in PyTorch's list.
-        missing: Scores of PyTorch's detections that the graph lacks for no reason.
-        extra: Scores of the graph's detections that PyTorch lacks for no reason.
+        missing: Scores of PyTorch's detections that the graph lacks for no visible reason.
+        extra: Scores of the graph's detections that PyTorch lacks for no visible reason.
         at_a_cut: Number of missing and extra detections whose score is within noise of a cut, or
             that PyTorch itself also loses or gains by rounding.
         boxes: Differences of coordinates in pixels of the network's input.
@@ -130,7 +134,8 @@ def compare(
         traced: Whether the graph was traced on it.
         expected: PyTorch's detections.
         found: The lowered graph's.
-        noise: What PyTorch detects when only rounding differs; none: only the floor of the maximum applies.
+        noise: What PyTorch detects when only rounding differs; none: only the floor of the
+            maximum applies.
         cuts: Where the network stops; None: nothing may be missing or extra.
     """
     matching = match(expected, found)
@@ -139,10 +144,13 @@ def compare(
     scores = _measure([each.scores for each in own], matching.scores, SCORE_FLOOR)
     missing, extra = _unexplained(matching, expected, found, noise, own, scores.limit.max, cuts)
     finite = bool(np.isfinite(found[0]).all())
+    count = len(real(expected)[1])
+    # Without cuts every detection counts.
+    spare = int(STRAY * count) if cuts is not None else 0
     return PictureComparison(
         name=name,
         traced=traced,
-        expected=len(real(expected)[1]),
+        expected=count,
         found=len(real(found)[1]),
         moved=matching.moved,
         missing=missing,
@@ -150,7 +158,7 @@ def compare(
         at_a_cut=len(matching.missing) + len(matching.extra) - len(missing) - len(extra),
         boxes=boxes,
         scores=scores,
-        passed=finite and not missing and not extra and boxes.passed and scores.passed,
+        passed=finite and max(len(missing), len(extra)) <= spare and boxes.passed and scores.passed,
     )
 
 

@@ -22,6 +22,7 @@ from cascadeport.graph.comparison import (
     BOX_FLOOR,
     FACTOR,
     SCORE_FLOOR,
+    STRAY,
     Cuts,
     PictureComparison,
     Spread,
@@ -32,6 +33,8 @@ from cascadeport.graph.matching import OVERLAP, Detections
 
 #: Pictures that a verification needs besides the traced one, one of them without detections.
 MIN_PICTURES = 3
+#: Pictures of a verification that may lack or add a detection for no visible reason.
+MAX_STRAY_PICTURES = 1
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,9 @@ def verify(session: Session, model: str, export: Path) -> Verification:
         )
     ]
     problems = [problem(comparison) for comparison in comparisons if not comparison.passed]
+    stray = [one for one in comparisons if one.passed and (one.missing or one.extra)]
+    if len(stray) > MAX_STRAY_PICTURES:
+        problems += [f"{problem(one)}; too many pictures do" for one in stray]
     others = [comparison for comparison in comparisons if not comparison.traced]
     if len(others) < MIN_PICTURES:
         problems.append(
@@ -160,6 +166,7 @@ def verify(session: Session, model: str, export: Path) -> Verification:
         problems.append("no picture but the traced one has detections: nothing was compared")
     thresholds = {
         "overlap": OVERLAP,
+        "stray": STRAY,
         "times_noise": asdict(FACTOR),
         "box_pixels_at_least": asdict(BOX_FLOOR),
         "score_at_least": asdict(SCORE_FLOOR),
