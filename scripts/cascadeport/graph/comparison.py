@@ -164,11 +164,7 @@ def compare(
 
 def problem(comparison: PictureComparison) -> str:
     """What is wrong with a picture that did not pass, in a sentence."""
-    parts = []
-    if comparison.missing:
-        parts.append(_listed("lacks", comparison.missing))
-    if comparison.extra:
-        parts.append(_listed("adds", comparison.extra))
+    parts = strays(comparison)
     for what, unit, measure in (
         ("boxes", " px", comparison.boxes),
         ("scores", "", comparison.scores),
@@ -182,6 +178,12 @@ def problem(comparison: PictureComparison) -> str:
                     f"{what} differ by {error:.2g}{unit} ({statistic}; limit {limit:.2g}{own})"
                 )
     return f"{comparison.name}: " + ("; ".join(parts) or "numbers that are not finite")
+
+
+def strays(comparison: PictureComparison) -> list[str]:
+    """The detections that are missing or extra for no visible reason, a phrase for each kind."""
+    kinds = {"lacks": comparison.missing, "adds": comparison.extra}
+    return [_listed(verb, scores) for verb, scores in kinds.items() if scores]
 
 
 def _listed(verb: str, scores: Sequence[float]) -> str:

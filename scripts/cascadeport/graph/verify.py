@@ -28,6 +28,7 @@ from cascadeport.graph.comparison import (
     Spread,
     compare,
     problem,
+    strays,
 )
 from cascadeport.graph.matching import OVERLAP, Detections
 
@@ -98,11 +99,14 @@ class Verification:
         """Noise, error and their ratio of every picture with detections, a line each."""
         for picture in self.pictures:
             if picture.boxes.noise is not None:
-                yield (
-                    f"{picture.name}: {_told(picture.boxes.noise)} px from itself, "
-                    f"{_told(picture.boxes.error)} px from PyTorch "
-                    f"({' '.join(_times(each) for each in picture.boxes.ratio)}; "
-                    "median, p90, max)"
+                yield "; ".join(
+                    [
+                        f"{picture.name}: PyTorch {_told(picture.boxes.noise)} px from itself, "
+                        f"the graph {_told(picture.boxes.error)} px from PyTorch, "
+                        f"{' '.join(_times(each) for each in picture.boxes.ratio)} "
+                        "(median, p90, max)",
+                        *strays(picture),
+                    ]
                 )
 
     def write(self, path: Path) -> None:
