@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from cascadeport.graph import Session, verify
 from cascadeport.graph.comparison import BOX_FLOOR, FACTOR, SCORE_FLOOR, Cuts, compare, problem
 
 Detections = tuple[np.ndarray, np.ndarray]
@@ -161,3 +165,38 @@ def test_of_a_hundred_one_may_be_lost(count: int, lost: int, passes: bool) -> No
     boxes, labels = detections(count)
     fewer = boxes[lost:], labels[lost:]
     assert compare("x", False, (boxes, labels), fewer, cuts=CUTS).passed == passes
+
+
+def folder(path: Path, pictures: list[Detections]) -> Path:
+    """An exporter's folder; the first picture is the traced one, and one has no detections."""
+    none = np.zeros((0, 5), "f4"), np.zeros(0, int)
+    (path / "reference").mkdir(parents=True)
+    listed = []
+    for index, (boxes, labels) in enumerate([*pictures, none]):
+        file = f"reference/{index:02}.npz"
+        arrays = {"input": np.full((1, 3, 2, 2), index), "boxes": boxes, "labels": labels}
+        if len(boxes):
+            arrays |= {"noise0_boxes": boxes, "noise0_labels": labels}
+        np.savez(path / file, **arrays)
+        listed.append({"name": f"{index}.jpg", "file": file, "traced": index == 0})
+    record = {"pictures": listed, "noise": ["again"], "cuts": {"score": 0.05, "count": 100}}
+    (path / "export.json").write_text(json.dumps(record))
+    return path
+
+
+@pytest.mark.parametrize(("strays", "passes"), [(0, True), (1, True), (2, False)])
+def test_one_picture_may_have_a_stray_detection(tmp_path: Path, strays: int, passes: bool) -> None:
+    boxes, labels = detections(100)
+    none = np.zeros((0, 5), "f4"), np.zeros(0, int)
+    found = [(boxes[1:], labels[1:])] * strays + [(boxes, labels)] * (4 - strays) + [none]
+    session = Session("fake", lambda inputs: [found[int(each.flat[0])] for each in inputs])
+    report = verify(session, "x.onnx", folder(tmp_path / "export", [(boxes, labels)] * 4))
+    assert report.passed == passes
+    lines = list(report.lines)
+    assert len(lines) == 4
+    assert sum("lacks 1 detection" in line for line in lines) == strays
+    report.write(tmp_path / "verification.json")
+    written = json.loads((tmp_path / "verification.json").read_text())
+    assert written["noise"] == ["again"]
+    assert written["pictures"][1]["boxes"]["noise"] == {"median": 0, "p90": 0, "max": 0}
+    assert written["pictures"][-1]["boxes"]["noise"] is None
