@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from cascadeport.backends.onnxruntime.lowering import Current
+from cascadeport.backends.onnxruntime.lowering import CurrentOperators
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import check_contract
 from onnx import helper, numpy_helper
@@ -35,7 +35,7 @@ def test_a_network_that_is_ready(tmp_path: Path) -> None:
 def test_a_neutral_graph(tmp_path: Path) -> None:
     path = external(graph_models.tiny_detector(), tmp_path / "neutral.onnx")
     with pytest.raises(CascadeportError, match="in other files"):
-        Current().lower(path, tmp_path / "out.onnx")
+        CurrentOperators().lower(path, tmp_path / "out.onnx")
     assert not (tmp_path / "out.onnx").exists()
 
 

@@ -1,4 +1,4 @@
-"""OpenVINO: Intel and AMD processors."""
+"""OpenVINO: Intel and AMD CPUs."""
 
 from cascadeport.backends.openvino.backend import OpenVino
 

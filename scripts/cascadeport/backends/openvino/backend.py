@@ -26,8 +26,8 @@ class OpenVinoTarget(Target):
     """A row of this backend.
 
     Args:
-        device: As OpenVINO calls it: `CPU`, `GPU`, `GPU.1`. Nothing falls back to another.
-        properties: OpenVINO's own properties of a compiled model.
+        device: OpenVINO's device name: `CPU`, `GPU`, `GPU.1`; there is no fallback to another.
+        properties: OpenVINO's properties of the compiled model.
     """
 
     device: str = Field(default="CPU", pattern=r"^[A-Z]+(\.\d+)?$")
@@ -67,7 +67,7 @@ class OpenVino(Backend[OpenVinoTarget]):
         return LoweringChoice(OpenVinoLowering())
 
     def session(self, network: Path, lowering: str) -> Session | None:
-        """See `Backend`. Without the environment (the target runs in a container) there is none."""
+        """See `Backend`. None unless the environment is installed, as with containers."""
         if lowering != OpenVinoLowering.name or not self.environment.is_installed:
             return None
         runtime = f"openvino {self.environment.pinned['openvino']}"
