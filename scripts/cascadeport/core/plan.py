@@ -11,6 +11,7 @@ from cascadeport.config.cards import Card
 from cascadeport.config.options import Options
 from cascadeport.config.targets import Semantics, Target
 from cascadeport.core.stage import Stage
+from cascadeport.core.store import Freshness
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,21 @@ class Plan:
     def stage(self, name: str) -> Stage:
         """The stage of a name."""
         return next(stage for stage in self.stages if stage.name == name)
+
+    def outlook(self) -> list[tuple[Stage, Freshness]]:
+        """Every stage, and whether it is up to date as far as that is known before a run.
+
+        A stage that reads what another one will make again may turn out to be up to date: that
+        depends on whether the product is the same.
+        """
+        found: list[tuple[Stage, Freshness]] = []
+        for stage in self.stages:
+            freshness = stage.freshness
+            again = [one for one, state in found if not state.is_up_to_date and stage.awaits(one)]
+            if again and freshness.is_up_to_date:
+                freshness = Freshness(False, f"unless '{again[0].name}' makes the same again")
+            found.append((stage, freshness))
+        return found
 
     def is_shared(self, stage: Stage) -> bool:
         """Whether runs of other targets make the same product."""

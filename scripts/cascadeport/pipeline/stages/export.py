@@ -19,7 +19,7 @@ from cascadeport.config.cards import MULTIPLE, Card, Checkpoint, Shape
 from cascadeport.config.options import Options
 from cascadeport.core.context import Context
 from cascadeport.core.plan import DataSource, Plan
-from cascadeport.core.stage import Stage
+from cascadeport.core.stage import Content, Stage
 from cascadeport.core.task import Mount, Task
 from cascadeport.datasets import Item
 
@@ -52,7 +52,7 @@ class Weights:
         seed: Of random weights.
     """
 
-    known: Mapping[str, str]
+    known: Mapping[str, str | Content]
     path: Path | None = None
     sha256: str = ""
     seed: int | None = None
@@ -94,7 +94,7 @@ def stages(
         fetching = _fetch(card, checkpoint, folder / "checkpoint")
         before = (fetching,)
         weights = Weights(
-            {"checkpoint": fetching.key},
+            {"checkpoint": Content(fetching.folder / _file(checkpoint))},
             fetching.folder / _file(checkpoint),
             _expected(checkpoint),
         )
@@ -146,7 +146,7 @@ def model_digest(card: Card, stages: Sequence[Stage]) -> str:
         return card.model_digest
     exporting = next(stage for stage in stages if stage.name == "export")
     parameters = {key: value for key, value in exporting.parameters.items() if key != "runtime"}
-    return digest.of_value([dict(exporting.inputs), parameters])
+    return digest.of_value([exporting.digests, parameters])
 
 
 def _file(checkpoint: Checkpoint) -> str:

@@ -60,6 +60,7 @@ def stage(
             **source.digests,
         },
         work=work,
+        hashed=True,
     )
 
 
