@@ -103,10 +103,7 @@ class Plan:
     @property
     def title(self) -> str:
         """How tables name the result."""
-        seed = self.card.seed
-        drawn = "" if seed is None else f"random weights, seed {seed}"
-        notes = ", ".join(filter(None, (self.semantics.title, drawn, self.variant.title)))
-        return f"{self.target.title} ({notes})" if notes else self.target.title
+        return row_title(self.target.title, self.semantics, self.card.seed, self.variant)
 
     def stage(self, name: str) -> Stage:
         """The stage of a name."""
@@ -135,3 +132,15 @@ class Plan:
 def row_name(target: str, semantics: Semantics, variant: Variant) -> str:
     """The name of a result's folder, so that results of different semantics stand side by side."""
     return "-".join(filter(None, (target, semantics.name, variant.name)))
+
+
+def row_title(target: str, semantics: Semantics, seed: int | None, variant: Variant) -> str:
+    """How tables name a result.
+
+    Args:
+        target: The target's title.
+        seed: Of random weights; None: the card's own.
+    """
+    drawn = "" if seed is None else f"random weights, seed {seed}"
+    notes = ", ".join(filter(None, (semantics.title, drawn, variant.title)))
+    return f"{target} ({notes})" if notes else target

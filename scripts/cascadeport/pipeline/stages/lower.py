@@ -212,6 +212,12 @@ def _flag(value: str | None, yes: str) -> bool | None:
     return None if value is None else value == yes
 
 
+def records(stages: Sequence[Stage]) -> dict[str, Content]:
+    """The records of the lowering, by names for a stage that reads them."""
+    made = [stage.folder / RECORD for stage in stages if stage.name == "lower"]
+    return {f"lowering-{path.parent.name}": Content(path) for path in made}
+
+
 def changes(stages: Sequence[Stage]) -> list[str]:
     """The changes of meaning that the lowering declared."""
     for stage in stages:
