@@ -20,7 +20,7 @@ given = $(if $(filter command,$(firstword $(origin $(1)))),$(1))
 override export CASCADEPORT_GIVEN := $(strip $(foreach name,$(.VARIABLES),$(call given,$(name))))
 $(foreach name,$(filter-out $(OPTIONS) $(VARIABLES),$(CASCADEPORT_GIVEN)),$(eval unexport $(name)))
 
-.PHONY: help all plan doctor compare wheels pin docs schemas test lint bench lock export-env clean
+.PHONY: help all plan doctor compare wheels install pin docs schemas test lint bench lock export-env clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets of this Makefile
@@ -41,6 +41,9 @@ compare: $(VENV)/ready ## write the comparison of finished results again
 wheels: $(VENV)/ready ## download what TARGET='s image is built from, for WHEELS=build/wheels
 	@$(RUN) wheels
 
+install: $(VENV)/ready ## install what TARGET= needs on this machine besides requirements.lock
+	@$(RUN) install
+
 pin: $(VENV)/ready ## write images/bases.lock: the digests of the base images, from their registries
 	@$(RUN) pin
 
@@ -55,7 +58,8 @@ test: $(VENV)/ready-dev ## the tests: TESTS="-k report" picks some
 	@PYTEST_ADDOPTS="$$TESTS" $(VENV)/bin/python -m pytest
 
 lint: $(VENV)/ready-dev ## style and types
-	@$(VENV)/bin/python -m ruff check . && $(VENV)/bin/python -m ruff format --check . && $(VENV)/bin/python -m mypy && $(VENV)/bin/python $(VENV)/bin/lint-imports
+	@$(VENV)/bin/python -m ruff check . && $(VENV)/bin/python -m ruff format --check . && $(VENV)/bin/python -m mypy && \
+	  PYTHONPATH=scripts:. $(VENV)/bin/python $(VENV)/bin/lint-imports --no-logo
 
 bench: $(VENV)/ready-dev ## measure, and write docs/benchmarks.md
 	@$(VENV)/bin/python benchmarks/run.py

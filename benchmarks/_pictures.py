@@ -1,4 +1,4 @@
-"""Pictures to measure with: real ones where they are at hand, drawn ones elsewhere."""
+"""Pictures for benchmarks: real ones if available, else generated ones."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REAL = REPOSITORY.parent / "shared" / "data" / "coco26" / "val2017"
-# Sizes as they are frequent in COCO val2017.
+# Frequent sizes in COCO val2017.
 SIZES = [(640, 480), (640, 427), (480, 640), (640, 425), (500, 375), (427, 640), (640, 640)]
 
 
 def pictures(folder: Path) -> tuple[list[Path], str]:
-    """The pictures and what they are, for the report. Drawn ones are written to `folder`."""
+    """The pictures and their description for the report; generated ones are written to `folder`."""
     if REAL.is_dir():
         paths = sorted(REAL.glob("*.jpg"))
         return paths, f"{len(paths)} real pictures of COCO val2017"
@@ -28,4 +28,4 @@ def pictures(folder: Path) -> tuple[list[Path], str]:
         path = folder / f"{index}.jpg"
         path.write_bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
         paths.append(path)
-    return paths, f"{len(paths)} drawn pictures of COCO's sizes"
+    return paths, f"{len(paths)} generated pictures in COCO's sizes"

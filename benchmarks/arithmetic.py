@@ -1,8 +1,8 @@
-"""mAP of the demo under every lowering, and under the arithmetic of an Ascend chip.
+"""mAP of the demo with every lowering, and with the arithmetic of an Ascend chip.
 
-The demo's 200 held-out pictures are prepared once, and every contender sees the same inputs:
+The demo's 200 held-out pictures are preprocessed once, and all contenders get the same inputs:
 PyTorch (mmdet's own inference in the export environment), the lowerings in onnxruntime, and the
-Ascend graph in the reference executor. Boxes go back, and are evaluated, by the same code.
+Ascend graph in the reference executor. Postprocessing and evaluation are the same for all.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import onnxruntime
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY)]
 
+from _jobs import make_job  # noqa: E402
 from cascadeport import backends, datasets, evaluation, scenes  # noqa: E402
-from cascadeport.backends.ascend.executor import executable  # noqa: E402
+from cascadeport.backends.ascend.reference_executor import executable  # noqa: E402
 from cascadeport.config import cards  # noqa: E402
-from cascadeport.graph import Request  # noqa: E402
+from cascadeport.graph import LoweringRequest  # noqa: E402
 from cascadeport.pipeline.job import network_input  # noqa: E402
-from jobs import make_job  # noqa: E402
 
 from bundle.geometry import fit  # noqa: E402
 from bundle.job import Job  # noqa: E402
@@ -54,7 +54,7 @@ numpy.savez(sys.argv[4], **found)
 
 @dataclass(frozen=True)
 class Contender:
-    """A graph, and how it came about."""
+    """A graph and its description."""
 
     name: str
     path: Path
@@ -72,27 +72,27 @@ def job_for(card: cards.Card, dataset: datasets.Dataset, folder: Path) -> Job:
             "channels": card.input.channels,
             "padding": card.input.padding,
         },
-        classes=[each.model_dump() for each in card.classes],
+        classes=[category.model_dump() for category in card.classes],
         pictures={
             "root": str(dataset.pictures_dir),
             "items": [
-                {"id": each.id, "file": each.file, "width": each.width, "height": each.height}
-                for each in dataset.items
+                {"id": item.id, "file": item.file, "width": item.width, "height": item.height}
+                for item in dataset.items
             ],
         },
     )
 
 
 def contenders(neutral: Path, folder: Path) -> Iterator[Contender]:
-    """Every lowering, and the Ascend graph in each arithmetic, faithful and as the public port."""
+    """Every lowering, and the Ascend graph in each arithmetic, faithful or like the public port."""
     for name in ("onnxruntime", "onnxruntime-1.9"):
         done = backends.lowering(name).lower(neutral, folder / f"{name}.onnx")
         yield Contender(name, done.path)
-    half = Request(precision="float16")
+    half = LoweringRequest(precision="float16")
     done = backends.lowering("onnxruntime").lower(neutral, folder / "half.onnx", half)
     yield Contender("onnxruntime, float16 (as a CPU computes it)", done.path)
-    faithful = Request(proposals=1000, across_levels=False)
-    for how, request in (("faithful", faithful), ("as the public port", Request())):
+    faithful = LoweringRequest(proposals=1000, across_levels=False)
+    for how, request in (("faithful", faithful), ("like the public port", LoweringRequest())):
         done = backends.lowering("ascend").lower(neutral, folder / "ascend.onnx", request)
         for arithmetic in ("fp32", "fp16", "force_fp16"):
             name = f"ascend, {how}, {arithmetic}"
@@ -150,22 +150,22 @@ def main() -> None:
             session = onnxruntime.InferenceSession(
                 str(contender.path), providers=["CPUExecutionProvider"]
             )
-            pairs = [tuple(session.run(None, {"input": each[None]})) for each in inputs]
+            pairs = [tuple(session.run(None, {"input": picture[None]})) for picture in inputs]
             results.append((contender.name, ap(pairs)))
 
     first = results[0][1]
-    print("## mAP under each lowering\n")
+    print("## mAP with each lowering\n")
     print(
         f"The demo, {len(inputs)} held-out pictures. Rows of the Ascend graph are simulated: they "
-        "say what its operators and its number format cost, and nothing about speed.\n"
+        "show the effect of its operators and number format, and nothing about throughput.\n"
     )
     print("| | mAP | difference |\n| --- | ---: | ---: |")
     for label, value in results:
         print(f"| {label} | {value:.4f} | {value - first:+.4f} |")
     print(
-        "\nFaithful: 1000 proposals, NMS within each pyramid level. As the public port: 500 "
-        "proposals, NMS across levels. fp32: the operators' meaning alone; fp16: what the "
-        "operators themselves do in float16; force_fp16: every tensor too (docs/lowering.md)."
+        "\nFaithful: 1000 proposals, NMS within each pyramid level. Like the public port: 500 "
+        "proposals, NMS across levels. fp32: the operators' semantics alone; fp16: what the "
+        "operators themselves compute in float16; force_fp16: every tensor too (docs/lowering.md)."
     )
 
 

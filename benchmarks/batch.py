@@ -87,7 +87,7 @@ def main() -> None:
         print(f"| {batch} | {value:.2f} |")
     print(
         f"\nA batch of two takes {middle[2] / middle[1]:.2f} x the CPU seconds per picture of a "
-        "batch of one (docs/export.md says what stands in the way of exporting one)."
+        "batch of one (docs/export.md says why none is exported)."
     )
 
 

@@ -109,10 +109,10 @@ def by_cascadeport(annotations: Path, detections: Path, ids: Sequence[int]) -> l
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--pictures", type=int, default=5000)
     parser.add_argument("--detections", type=int, default=100)
     parser.add_argument("--turns", type=int, default=3)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     ways: dict[str, Callable[[Path, Path, Sequence[int]], list[float]]] = {
         "pycocotools": by_pycocotools,
         "cascadeport": by_cascadeport,
@@ -120,12 +120,12 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     numbers: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        files = write_scenes(Path(folder), asked.images, asked.detections)
-        for _ in range(asked.turns):
+        files = write_scenes(Path(folder), arguments.pictures, arguments.detections)
+        for _ in range(arguments.turns):
             for name, way in ways.items():
                 gc.collect()
                 began = time.perf_counter()
-                numbers[name] = way(*files, range(1, asked.images + 1))
+                numbers[name] = way(*files, range(1, arguments.pictures + 1))
                 seconds[name].append(time.perf_counter() - began)
     middle = {name: statistics.median(values) for name, values in seconds.items()}
     difference = max(
@@ -133,16 +133,17 @@ def main() -> None:
     )
     print("## Evaluation\n")
     print(
-        f"{asked.images} pictures, {asked.detections} detections each, {CATEGORIES} categories; "
-        f"from the two files to the 12 numbers, in turns, {asked.turns} each.\n"
+        f"{arguments.pictures} pictures, {arguments.detections} detections each, "
+        f"{CATEGORIES} categories; from the two files to the 12 numbers, in turns, "
+        f"{arguments.turns} each.\n"
     )
     print("| | median s | all s |\n| --- | ---: | --- |")
     for name, values in seconds.items():
         print(f"| {name} | {middle[name]:.2f} | {', '.join(f'{one:.2f}' for one in values)} |")
     ratio = middle["pycocotools"] / middle["cascadeport"]
     print(
-        f"\n{ratio:.1f} times as fast (wanted: at least 5); largest difference among the 12 "
-        f"numbers {difference:.1e} (wanted: at most 1e-9)."
+        f"\n{ratio:.1f} times as fast (target: at least 5); largest difference among the 12 "
+        f"numbers {difference:.1e} (target: at most 1e-9)."
     )
 
 

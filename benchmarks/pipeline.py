@@ -13,11 +13,11 @@ ROUNDS = 3
 FIRST_S, SECOND_S = 60.0, 3.0
 
 
-def run(places: list[str]) -> float:
+def run(folders: list[str]) -> float:
     """Seconds of wall time of one `cascadeport all`."""
     began = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "cascadeport", "all", *places],
+        [sys.executable, "-m", "cascadeport", "all", *folders],
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -27,9 +27,9 @@ def run(places: list[str]) -> float:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        places = ["--build", f"{folder}/build", "--results", f"{folder}/results"]
-        first = run(places)
-        again = sorted(run(places) for _ in range(ROUNDS))
+        folders = ["--build", f"{folder}/build", "--results", f"{folder}/results"]
+        first = run(folders)
+        again = sorted(run(folders) for _ in range(ROUNDS))
         comparison = Path(folder) / "results" / "demo-demo" / "comparison.json"
         row = json.loads(comparison.read_text(encoding="utf-8"))["rows"][0]
     met = {True: "met", False: "MISSED"}

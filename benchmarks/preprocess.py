@@ -1,8 +1,8 @@
 """Preprocessing to 1216x1216 on one thread, against bare decoding and resizing.
 
-Every way takes its turn on every picture in every round; a picture's time is the median of its
-rounds, and a ratio is that of the sums over all pictures. Before anything is timed, the float32
-inputs of both ways are compared bit by bit.
+All variants alternate on every picture in every round. A picture's time is the median of its
+rounds; ratios are those of the sums over all pictures. Before the timing, the float32 inputs of
+both variants are compared bit by bit.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def geometry_of(path: Path) -> PictureGeometry:
 
 
 def bare(path: Path, geometry: PictureGeometry) -> np.ndarray:
-    """Decode and resize; what nobody can do without."""
+    """Decode and resize, the unavoidable minimum."""
     image = cv2.imread(str(path))
     return cv2.resize(image, (geometry.resized_width, geometry.resized_height))
 
 
 def guide(path: Path, geometry: PictureGeometry) -> np.ndarray:
-    """The operations of mmcv 1.2.4 in the order in which the vendor's guide calls them."""
+    """The operations of mmcv 1.2.4 in the order of the vendor's guide."""
     image = bare(path, geometry).copy().astype(np.float32)
     mean = np.float64(np.float32(MEAN).reshape(1, -1))
     factor = 1 / np.float64(np.float32(STD).reshape(1, -1))
@@ -63,7 +63,7 @@ def guide(path: Path, geometry: PictureGeometry) -> np.ndarray:
 
 
 def by_bundle(dtype: str) -> Callable[[Path, PictureGeometry], np.ndarray]:
-    """The bundle's own way, with its checks of the picture."""
+    """The bundle's preprocessing, including its checks of the picture."""
     settings = settings_of(dtype)
     preprocessor, canvas = Preprocessor(settings), Canvas(settings)
 
@@ -121,7 +121,7 @@ def main() -> int:
     base = sum(result["bare decode and resize"])
     targets = {"bundle, uint8 input": BYTES_TARGET, "bundle, float32 input": FLOAT_TARGET}
     print(f"## Preprocessing to {SIZE}x{SIZE}, one thread\n")
-    print(f"{what}, {rounds} rounds in turn. The float32 inputs are equal to the last bit.\n")
+    print(f"{what}, {rounds} rounds in turn. The float32 inputs are bit-identical.\n")
     print("| | ms per picture | ratio | target |\n| --- | ---: | ---: | --- |")
     for name, times in result.items():
         ratio, target = sum(times) / base, targets.get(name)

@@ -1,11 +1,11 @@
 """The R101 at 1216x1216 on this machine's CPU: PyTorch 1.7, the opset 11 graph, and opset 19.
 
-Random calibrated weights (exporter, seed 1) and one picture. Each contender runs in a process of
-its own, which loads, detects once to warm up, and detects TURNS times; the contenders take turns.
-The share of the peak relates 872.8 GFLOP per picture to what the same process count reaches in
-one large float32 matrix product (onnxruntime, 2048 x 2048 x 2048).
+Calibrated random weights (exporter, seed 1) and one picture. Each contender runs in a process of
+its own, which loads, detects once to warm up, and detects TURNS times; the contenders alternate.
+The share of the peak relates 872.8 GFLOP per picture to the throughput of one large float32 matrix
+product with the same number of threads (onnxruntime, 2048 x 2048 x 2048).
 
-The export is kept in build/bench-r101 and made by the export environment when it is not there.
+The export is kept in build/bench-r101; the export environment creates it if it is missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONFIG = REPOSITORY / "images" / "export" / "configs" / "cascade_r101_dcn.py"
 GFLOP = 872.8
 TURNS, ROUNDS = 2, 2
 SIDE = 1216
-# Without these, glibc gives large blocks back to the kernel and fetches them again, for each layer.
+# Without these, glibc returns large blocks to the kernel and page-faults them in for each layer.
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": "8589934592",
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
@@ -84,7 +84,7 @@ print(2 * n ** 3 / best / 1e9)
 
 
 def export() -> None:
-    """Makes the export if it is not there."""
+    """Creates the export if it is missing."""
     if (EXPORT / "export.json").exists():
         return
     if not PYTHON37.exists():
@@ -175,15 +175,15 @@ def main() -> None:
     record = json.loads((EXPORT / "export.json").read_text())
     weights = record["seconds"]["weights"]
     seconds_taken = record["seconds"]["total"] - weights
-    worst = max(each.box_error or 0 for each in report.pictures)
+    worst = max(picture.box_error or 0 for picture in report.pictures)
     print(
-        f"\nOpset 19 takes {ratio:.2f} x the CPU seconds of opset 11 (wanted: at most 0.85) and "
-        f"{middle['opset 19'][1]:.2f} GiB (wanted: at most 1.5). It detects what PyTorch detects "
+        f"\nOpset 19 takes {ratio:.2f} x the CPU seconds of opset 11 (target: at most 0.85) and "
+        f"{middle['opset 19'][1]:.2f} GiB (target: at most 1.5). It detects what PyTorch detects "
         f"on all {len(report.pictures)} pictures: boxes within {worst:.1e} px, scores within "
-        f"{max(each.score_error or 0 for each in report.pictures):.1e}. Lowering took "
+        f"{max(one.score_error or 0 for one in report.pictures):.1e}. Lowering took "
         f"{lowering['onnxruntime']:.1f} s (opset 19) and {lowering['onnxruntime-1.9']:.1f} s "
-        f"(opset 11); wanted: under 30 s. The export took {seconds_taken:.0f} s and "
-        f"{record['peak_rss_bytes'] / 2**30:.2f} GiB (wanted: under 180 s and 4 GiB), besides the "
+        f"(opset 11); target: under 30 s. The export took {seconds_taken:.0f} s and "
+        f"{record['peak_rss_bytes'] / 2**30:.2f} GiB (target: under 180 s and 4 GiB), besides the "
         f"{weights:.0f} s in which the random weights were made; {len(record['pictures'])} "
         "pictures through PyTorch are in it."
     )

@@ -1,8 +1,8 @@
 """Runs benchmarks and writes their sections of docs/benchmarks.md.
 
 `make bench` runs all, ONLY="a b" some. Each benchmark is a script beside this one that prints
-Markdown. The figures of a section come from one run of its script; ratios are never taken across
-sections, and each section says on which commit and under which load it was taken.
+Markdown. The figures of a section come from one run of its script; there are no ratios across
+sections. Each section names its commit and the load before it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ taken in one run. Times on a shared machine vary: trust the ratios.
 
 
 def facts(name: str, load: tuple[float, float, float]) -> dict[str, str]:
-    """The machine and the versions that a section's figures depend on."""
+    """The machine and versions on which a section's figures depend."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -61,7 +61,7 @@ def facts(name: str, load: tuple[float, float, float]) -> dict[str, str]:
 
 
 def sections() -> dict[str, str]:
-    """The sections that docs/benchmarks.md holds, by the name in the mark before each."""
+    """The sections of docs/benchmarks.md, by the name in the mark before each."""
     if not OUT.exists():
         return {}
     parts = MARK.split(OUT.read_text(encoding="utf-8"))
@@ -92,7 +92,7 @@ def main() -> int:
             check=False,
         )
         if done.returncode:
-            print(f"benchmark {name} failed; its section is left as it was", file=sys.stderr)
+            print(f"benchmark {name} failed; its section is unchanged", file=sys.stderr)
             return 1
         print(done.stdout)
         write(name, done.stdout, facts(name, load))

@@ -1,8 +1,8 @@
 """The streaming pass with a device that is only slow: what of its throughput arrives, and memory.
 
-The device sleeps: it takes its time and leaves the processor alone, as an accelerator does. It
-finds a hundred boxes in every picture, so that postprocessing and writing have their work. Some
-runtimes keep Python's lock meanwhile: such a device sleeps with the lock held.
+The device sleeps, so that it leaves the CPU free, like an accelerator. It finds a hundred boxes in
+every picture, so that postprocessing and writing have work. Some runtimes hold the GIL meanwhile;
+such a device sleeps while holding it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from _pictures import pictures
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY)]
 
-from jobs import make_job  # noqa: E402
+from _jobs import make_job  # noqa: E402
 
 from bundle.job import Job  # noqa: E402
 from bundle.run import run  # noqa: E402
@@ -40,11 +40,11 @@ FAST_S, FEW, MANY, MEMORY_TARGET = 0.002, 200, 5000, 50.0
 
 
 class SleepingRunner(Runner):
-    """A device that takes `seconds` for a picture, with or without Python's lock."""
+    """A device that takes `seconds` for a picture, with or without holding the GIL."""
 
-    def __init__(self, seconds: float, keeps_lock: bool) -> None:
+    def __init__(self, seconds: float, holds_gil: bool) -> None:
         self._seconds = seconds
-        self._libc = ctypes.PyDLL(None) if keeps_lock else None  # PyDLL: the lock is kept
+        self._libc = ctypes.PyDLL(None) if holds_gil else None  # PyDLL does not release the GIL
         random = np.random.default_rng(0)
         corners = np.sort(random.uniform(0, SIZE, (100, 2, 2)), axis=1).reshape(100, 4)
         scores = np.linspace(0.9, 0.06, 100).reshape(100, 1)
@@ -92,24 +92,24 @@ def job(paths: list[Path], count: int, model: Path, options: dict[str, Any]) -> 
     )
 
 
-def measure(count: int, seconds: float, keeps_lock: bool, chips: int) -> dict[str, Any]:
-    """The record of a pass. It speaks JSON lines on standard output; nobody listens here."""
-    options = {"own_process": keeps_lock, "devices": list(range(chips))}
+def measure(count: int, seconds: float, holds_gil: bool, chips: int) -> dict[str, Any]:
+    """The record of a pass, whose JSON lines on standard output are discarded."""
+    options = {"own_process": holds_gil, "devices": list(range(chips))}
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        paths, _ = pictures(place)
-        (place / "none").write_bytes(b"")
-        todo = job(paths, count, place / "none", options)
+        path = Path(folder)
+        paths, _ = pictures(path)
+        (path / "none").write_bytes(b"")
+        todo = job(paths, count, path / "none", options)
         with contextlib.redirect_stdout(io.StringIO()):
-            return run(todo, str(place / "out"), lambda job: SleepingRunner(seconds, keeps_lock))
+            return run(todo, str(path / "out"), lambda job: SleepingRunner(seconds, holds_gil))
 
 
-def apart(
-    count: int, seconds: float, *, keeps_lock: bool = False, chips: int = 1
+def in_own_process(
+    count: int, seconds: float, *, holds_gil: bool = False, chips: int = 1
 ) -> dict[str, Any]:
     """The same in a process of its own: peak memory is a process's."""
     command = [sys.executable, __file__, "--count", str(count), "--seconds", str(seconds)]
-    command += ["--chips", str(chips)] + ["--keeps-lock"] * keeps_lock
+    command += ["--chips", str(chips)] + ["--holds-gil"] * holds_gil
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     record: dict[str, Any] = json.loads(done.stdout)
     return record
@@ -123,30 +123,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, help="one pass over so many pictures, as JSON")
     parser.add_argument("--seconds", type=float, default=FAST_S)
-    parser.add_argument("--keeps-lock", action="store_true")
+    parser.add_argument("--holds-gil", action="store_true")
     parser.add_argument("--chips", type=int, default=1)
     options = parser.parse_args()
     if options.count:
-        record = measure(options.count, options.seconds, options.keeps_lock, options.chips)
+        record = measure(options.count, options.seconds, options.holds_gil, options.chips)
         print(json.dumps(record))
         return 0
 
     print("## The streaming pass\n")
-    print(f"{SLOW_PICTURES} pictures, one worker. Device only: what each chip reached, added.\n")
+    print(f"{SLOW_PICTURES} pictures, one worker. Device only: the sum over the chips.\n")
     print("| device | device only, pictures/s | end to end, pictures/s | share | target |")
     print("| --- | ---: | ---: | ---: | --- |")
-    lock = "keeps Python's lock, in a process of its own"
-    for name, seconds, keeps_lock, chips in (
+    lock = "holds the GIL, in a process of its own"
+    for name, seconds, holds_gil, chips in (
         (f"{SLOW_S} s a picture", SLOW_S, False, 1),
         (f"{SLOW_S} s a picture, {lock}", SLOW_S, True, 1),
         (f"{CHIPS} chips, {CHIPS * SLOW_S} s a picture each, {lock}", CHIPS * SLOW_S, True, CHIPS),
     ):
-        summary = apart(SLOW_PICTURES, seconds, keeps_lock=keeps_lock, chips=chips)["summary"]
-        device, whole = summary["device_ips"], summary["end_to_end_ips"]
-        goal = f"{SLOW_TARGET}, {verdict(whole / device >= SLOW_TARGET)}"
-        print(f"| {name} | {device:.4f} | {whole:.4f} | {whole / device:.4f} | {goal} |")
+        summary = in_own_process(SLOW_PICTURES, seconds, holds_gil=holds_gil, chips=chips)[
+            "summary"
+        ]
+        device, total = summary["device_ips"], summary["end_to_end_ips"]
+        goal = f"{SLOW_TARGET}, {verdict(total / device >= SLOW_TARGET)}"
+        print(f"| {name} | {device:.4f} | {total:.4f} | {total / device:.4f} | {goal} |")
 
-    few, many = (apart(count, FAST_S) for count in (FEW, MANY))
+    few, many = (in_own_process(count, FAST_S) for count in (FEW, MANY))
     mib = [record["peak_rss_bytes"] / 2**20 for record in (few, many)]
     print(f"\nPeak memory of the process, a device that takes {FAST_S} s:\n")
     print("| pictures | peak MiB | end to end, pictures/s | bound by |")

@@ -10,7 +10,7 @@ import traceback
 from typing import Any, List, Optional
 
 from bundle import events
-from bundle.commands import Command, runner_commands
+from bundle.commands import BundleCommand, runner_commands
 from bundle.errors import BundleError, Interrupted
 from bundle.job import read_job
 
@@ -22,7 +22,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     try:
         if options.command is None:
             return _selfcheck()
-        command: Command = options.command
+        command: BundleCommand = options.command
         command.run(*(getattr(options, name) for name in command.arguments))
         events.emit("done")
         return 0
@@ -85,8 +85,10 @@ def _parser() -> argparse.ArgumentParser:
     text = "check this installation"
     subparsers.add_parser("selfcheck", help=text, description=text).set_defaults(command=None)
     own = [
-        Command("run", "run a job", ("job", "out"), _run),
-        Command("tensors", "run arrays through a network", ("settings", "inputs", "out"), _tensors),
+        BundleCommand("run", "run a job", ("job", "out"), _run),
+        BundleCommand(
+            "tensors", "run arrays through a network", ("settings", "inputs", "out"), _tensors
+        ),
     ]
     for command in [*own, *runner_commands()]:
         subparser = subparsers.add_parser(command.name, help=command.help, description=command.help)

@@ -9,7 +9,7 @@ from typing import Callable, Iterator, NamedTuple, Tuple
 from bundle.runners import runner_names
 
 
-class Command(NamedTuple):
+class BundleCommand(NamedTuple):
     """A command of `python -m bundle`.
 
     Args:
@@ -25,7 +25,7 @@ class Command(NamedTuple):
     run: Callable[..., None]
 
 
-def runner_commands() -> Iterator[Command]:
+def runner_commands() -> Iterator[BundleCommand]:
     """The commands of all runners.
 
     A runner that has some has a module `commands` with a list `COMMANDS`. That module is imported

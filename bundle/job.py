@@ -67,13 +67,24 @@ class Preprocess:
         return (1, 3, shape.height, shape.width)
 
 
+class DataFile(NamedTuple):
+    """A file in which a network keeps tensors, and its sha256."""
+
+    path: str
+    sha256: str
+
+
 @dataclass(frozen=True)
 class NetworkFile:
-    """A network's file, its sha256, and the shape of its input."""
+    """A network's file, its sha256, and the shape of its input.
+
+    `files` are those that it keeps tensors in, if there are any (ONNX external data).
+    """
 
     path: str
     sha256: str
     shape: Shape
+    files: Tuple[DataFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -262,6 +273,9 @@ class _Section:
     def flag(self, key: str) -> bool:
         return bool(self._get(key, bool, "true or false"))
 
+    def has(self, key: str) -> bool:
+        return key in self._data
+
     def optional(self, key: str, default: Any) -> Any:
         return self._data.get(key, default)
 
@@ -373,10 +387,10 @@ def _runner(
 ) -> RunnerSettings:
     networks, outputs = top.objects("networks"), top.section("outputs")
     runner = top.section("runner")
-    files = [(item.text("path"), item.text("sha256")) for item in networks]
-    if shapes and len(files) != len(shapes):
+    entries = [_network(item, folder) for item in networks]
+    if shapes and len(entries) != len(shapes):
         top.errors.append(
-            "networks has {} items, input.shapes {} shapes".format(len(files), len(shapes))
+            "networks has {} items, input.shapes {} shapes".format(len(entries), len(shapes))
         )
     options = runner.optional("options", {})
     if not isinstance(options, dict):
@@ -387,10 +401,21 @@ def _runner(
         threads=runner.integer("threads", 1),
         options=options,
         networks=tuple(
-            NetworkFile(os.path.join(folder, path), sha256, shape)
-            for (path, sha256), shape in zip(files, shapes)
+            NetworkFile(path, sha256, shape, files)
+            for (path, sha256, files), shape in zip(entries, shapes)
         ),
         input=network_input.text("name"),
         boxes=outputs.text("boxes"),
         labels=outputs.text("labels"),
+    )
+
+
+def _network(item: _Section, folder: str) -> Tuple[str, str, Tuple[DataFile, ...]]:
+    files = item.objects("files") if item.has("files") else []
+    return (
+        os.path.join(folder, item.text("path")),
+        item.text("sha256"),
+        tuple(
+            DataFile(os.path.join(folder, file.text("path")), file.text("sha256")) for file in files
+        ),
     )

@@ -35,7 +35,10 @@ def record(
         skipped: Those that were skipped.
         warmup: How many pictures ran before the first pass.
     """
-    networks = [network.sha256 for network in job.runner.networks]
+    networks = [
+        joint_digest([network.sha256, *(file.sha256 for file in network.files)])
+        for network in job.runner.networks
+    ]
     simulated = bool(environment.get("simulated", False))
     problems = list(environment.get("problems", [])) + _skip_problem(job, skipped)
     top_level = ("simulated", "problems")

@@ -12,11 +12,12 @@ from bundle.digest import file_digest
 from bundle.draw import draw_pictures
 from bundle.environment import environment
 from bundle.errors import BundleError
+from bundle.external_data import external_files
 from bundle.files import JsonRows, Lines, make_folder, write_json
 from bundle.geometry import fit
 from bundle.job import Job, NetworkFile, Picture, Shape
 from bundle.measure import HEADER, Pass
-from bundle.picture import SkippedPicture
+from bundle.picture import DIGESTS, SkippedPicture, digest_line
 from bundle.postprocess import Detections, check_outputs, coco_rows, locate
 from bundle.record import NAME, record, remove_record
 from bundle.runners import Runner, open_runner
@@ -56,25 +57,48 @@ def run(job: Job, out: str, load: Callable[[Job], Runner] = open_runner) -> Dict
 
 
 def check_network_files(network: NetworkFile) -> None:
-    """Compares a network's file with the digest in the job.
+    """Compares a network's files with the digests in the job.
 
     Raises:
-        BundleError: It is another file, or cannot be read.
+        BundleError: A file is another one or cannot be read, or the network has tensors in a file
+            that the job has no digest of.
     """
-    try:
-        digest = file_digest(network.path)
-    except OSError as failure:
+    _check_digest("The network", network.path, network.sha256)
+    for file in network.files:
+        _check_digest("A file of the network's tensors", file.path, file.sha256)
+    folder = os.path.dirname(network.path)
+    known = {os.path.abspath(file.path) for file in network.files}
+    unknown = [
+        name or "a file without a name"
+        for name in external_files(network.path)
+        if not name or os.path.abspath(os.path.join(folder, name)) not in known
+    ]
+    if unknown:
         raise BundleError(
-            "The network cannot be read: {}.".format(failure.strerror or failure),
-            network.path,
-            "Run the stages that make it.",
-        ) from None
-    if digest != network.sha256:
-        raise BundleError(
-            "The network is not the one in the job: its sha256 is {}, not {}.".format(
-                digest, network.sha256
+            "The network has tensors in other files, which the job has no digests of: {}.".format(
+                ", ".join(unknown)
             ),
             network.path,
+            "Save the network with its tensors in one file, or list these files with their "
+            "digests in the job's `networks`.",
+        )
+
+
+def _check_digest(name: str, path: str, expected: str) -> None:
+    try:
+        digest = file_digest(path)
+    except OSError as failure:
+        raise BundleError(
+            "{} cannot be read: {}.".format(name, failure.strerror or failure),
+            path,
+            "Run the stages that make it.",
+        ) from None
+    if digest != expected:
+        raise BundleError(
+            "{} is not the one in the job: its sha256 is {}, not {}.".format(
+                name, digest, expected
+            ),
+            path,
             "The file has changed since the job was written: run again.",
         )
 
@@ -112,17 +136,23 @@ def _score(
     """Makes the pass that is both scored and timed."""
     skipped: List[SkippedPicture] = []
     to_draw: List[Detected] = []
+    detections_path = os.path.join(out, "detections.json")
     geometry_path = os.path.join(out, "geometry.jsonl")
-    with JsonRows(os.path.join(out, "detections.json")) as rows, Lines(geometry_path) as geometry:
+    digests_path = os.path.join(out, DIGESTS)
+    with JsonRows(detections_path) as rows:
+        with Lines(geometry_path) as geometry, Lines(digests_path) as digests:
 
-        def keep(result: Inferred, detections: Detections) -> None:
-            rows.write(coco_rows(detections, result.picture.id, job))
-            geometry.write(result.geometry.to_line() + "\n")
-            if len(to_draw) < job.draw:
-                to_draw.append((result.picture, detections))
+            def keep(result: Inferred, detections: Detections) -> None:
+                rows.write(coco_rows(detections, result.picture.id, job))
+                geometry.write(result.geometry.to_line() + "\n")
+                digests.write(digest_line(result.picture, result.sha256))
+                if len(to_draw) < job.draw:
+                    to_draw.append((result.picture, detections))
 
-        progress = events.Progress("scored", len(job.pictures))
-        scored = _timed_pass(job, stream, times, 1, job.pictures, progress, keep, skipped.append)
+            progress = events.Progress("scored", len(job.pictures))
+            scored = _timed_pass(
+                job, stream, times, 1, job.pictures, progress, keep, skipped.append
+            )
     return scored, skipped, to_draw
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Tuple
+import contextlib
+import os
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import cv2
 import numpy as np
 
 from bundle.digest import bundle_digest
 from bundle.environment import versions
+from bundle.errors import PictureError
 from bundle.geometry import PictureGeometry, fit
 from bundle.job import FORMAT, Job, Picture, check_job
 from bundle.picture import decode
@@ -30,6 +33,7 @@ def selfcheck() -> Dict[str, Any]:
     """
     checks: List[Tuple[str, Callable[[], None]]] = [
         ("a lossless picture is decoded without a change", _check_decoding),
+        ("a JPEG that lacks pixel data is noticed", _check_damage),
         ("the network input is normalised and padded", _check_preprocessing),
         ("a box is mapped back to where it was", _check_round_trip),
     ]
@@ -54,8 +58,33 @@ def _result(name: str, check: Callable[[], None]) -> Dict[str, Any]:
 def _check_decoding() -> None:
     image = _image()
     data = cv2.imencode(".png", image)[1].tobytes()
-    if not np.array_equal(decode(data, _PICTURE.file), image):
+    if not np.array_equal(decode(data, _PICTURE, _PICTURE.file), image):
         raise ValueError("pixels changed")
+
+
+def _check_damage() -> None:
+    """What notices it depends on OpenCV and on the kernel: see decoder.py."""
+    data = cv2.imencode(".jpg", _image())[1].tobytes()
+    decode(data, _PICTURE, _PICTURE.file)
+    try:
+        with _silence():
+            decode(data[: len(data) * 3 // 4] + data[-2:], _PICTURE, _PICTURE.file)
+    except PictureError:
+        return
+    raise ValueError("it was decoded without an error")
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Drops what is printed to standard error, so that an expected warning alarms nobody."""
+    original = os.dup(2)
+    with open(os.devnull, "wb") as sink:
+        os.dup2(sink.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(original, 2)
+        os.close(original)
 
 
 def _check_preprocessing() -> None:

@@ -20,16 +20,17 @@ from bundle.errors import PictureError
 from bundle.geometry import PictureGeometry, fit
 from bundle.job import Job, Picture
 from bundle.measure import Times
-from bundle.picture import SkippedPicture, read_picture
+from bundle.picture import SkippedPicture, decode, digest, read_bytes
 from bundle.preprocess import Canvas, Preprocessor
 from bundle.runners import Outputs, Runner, needs_own_process
 from bundle.runners.process import ProcessRunner
 
 
 class Prepared(NamedTuple):
-    """A picture that is ready for the network."""
+    """A picture that is ready for the network. `sha256` is the digest of its file."""
 
     picture: Picture
+    sha256: str
     geometry: PictureGeometry
     canvas: Canvas
     times: Times
@@ -39,6 +40,7 @@ class Inferred(NamedTuple):
     """What the network returned for a picture. `times` does not include postprocessing yet."""
 
     picture: Picture
+    sha256: str
     geometry: PictureGeometry
     outputs: Outputs
     times: Times
@@ -159,7 +161,9 @@ class Stream:
         path = self._job.path(picture)
         start = time.perf_counter()
         try:
-            image = read_picture(path, picture)
+            data = read_bytes(path)
+            sha256 = digest(data)
+            image = decode(data, picture, path)
         except PictureError as failure:
             if not self._job.keep_going:
                 raise
@@ -169,18 +173,18 @@ class Stream:
         canvas = self._canvases.get_nowait()  # there is one for every picture in flight
         self._preprocessor.prepare(image, geometry, canvas)
         times = Times(decode=_ms(start, decoded), preprocess=_ms(decoded, time.perf_counter()))
-        return Prepared(picture, geometry, canvas, times)
+        return Prepared(picture, sha256, geometry, canvas, times)
 
     def _infer(self, future: Any, lane: int) -> Union[Inferred, SkippedPicture]:
         prepared = future.result()
         if isinstance(prepared, SkippedPicture):
             return prepared
-        picture, geometry, canvas, times = prepared
+        picture, sha256, geometry, canvas, times = prepared
         outputs = self._runners[lane].run(canvas.array)
         self._canvases.put(canvas)
         times.chip = lane
         times.h2d, times.device, times.d2h = outputs.h2d_ms, outputs.device_ms, outputs.d2h_ms
-        return Inferred(picture, geometry, outputs, times)
+        return Inferred(picture, sha256, geometry, outputs, times)
 
 
 def _finish(future: Any, finish: Callable[[Union[Inferred, SkippedPicture]], None]) -> None:

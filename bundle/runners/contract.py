@@ -102,9 +102,8 @@ def _matches(shape: Optional[Sequence[Any]], expected: Sequence[Optional[int]]) 
 
 
 def _format(tensors: Sequence[TensorInfo]) -> str:
-    return ", ".join(
-        "'{}' {} {}".format(one.name, one.dtype, _format_shape(one.shape)) for one in tensors
-    )
+    texts = ["'{}' {} {}".format(one.name, one.dtype, _format_shape(one.shape)) for one in tensors]
+    return ", ".join(texts) or "none"
 
 
 def _format_shape(shape: Optional[Sequence[Any]]) -> str:

@@ -9,6 +9,7 @@ nobody else. Inputs are not copied: they are in memory that both processes share
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import signal
 import threading
@@ -124,18 +125,26 @@ def _serve(
     # Ctrl-C reaches every process of a terminal, but the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # What a runtime prints from C stays in a buffer, and is lost when this process exits:
+    # multiprocessing ends it by _exit. Runtimes print their errors there.
+    flush = ctypes.CDLL(None).fflush
+
+    def send(answer: Any) -> None:
+        flush(None)
+        pipe.send(answer)
+
     try:
         runner = _result_or_error(load, job)
-        pipe.send(runner if isinstance(runner, BundleError) else None)
+        send(runner if isinstance(runner, BundleError) else None)
         while isinstance(runner, Runner):
             request, *arguments = pipe.recv()
             if request == "run":
                 number, shape = arguments
-                pipe.send(_result_or_error(runner.run, view(inputs[number], shape)))
+                send(_result_or_error(runner.run, view(inputs[number], shape)))
             elif request == "describe":
-                pipe.send(_result_or_error(runner.describe))
+                send(_result_or_error(runner.describe))
             else:
-                pipe.send(_result_or_error(runner.close))
+                send(_result_or_error(runner.close))
                 return
     except (EOFError, OSError):
         pass  # the parent is gone

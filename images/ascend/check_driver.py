@@ -1,7 +1,7 @@
-"""Holds the host's driver against what this image's CANN says it needs.
+"""Compares the host's driver with the requirements of this image's CANN.
 
-CANN's version.info files name the oldest parts of the driver that they work with
-(`required_driver_ascendhal_version=4.0.0`); the driver's version.info names what it has
+CANN's version.info files name the oldest supported versions of the driver's parts
+(`required_driver_ascendhal_version=4.0.0`); the driver's version.info names its versions
 (`ascendhal_version=…`). An older driver would fail much later, with error 507033.
 """
 
@@ -31,7 +31,7 @@ def fail(what, where):
                 "event": "error",
                 "what": what,
                 "where": where,
-                "next": "Install the driver and firmware that belong to this CANN release on the "
+                "next": "Install the driver and firmware that match this CANN release on the "
                 "host; `cascadeport doctor` shows both versions.",
             }
         ),
@@ -53,7 +53,7 @@ def main():
             have = driver.get(match.group(1) + "_version")
             if have is not None and numbers(have) < numbers(wanted):
                 fail(
-                    "The host's driver {} is older than CANN needs.".format(
+                    "The host's driver {} is older than CANN requires.".format(
                         driver.get("Version", "")
                     ),
                     "{}_version is {}, {} requires {}".format(match.group(1), have, path, wanted),

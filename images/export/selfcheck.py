@@ -1,8 +1,8 @@
-"""Whether the export environment is the one that the locks describe, and computes.
+"""Checks that the export environment matches the locks and computes correctly.
 
     python images/export/selfcheck.py
 
-Prints a line per check; exit 0 when all hold, 1 when one does not.
+Prints a line per check; exit code 0 if all pass, 1 if one fails.
 """
 
 import importlib
@@ -15,20 +15,20 @@ import warnings
 HERE = os.path.dirname(os.path.abspath(__file__))
 LOCKS = ("requirements.lock", "requirements-source.lock")
 MODULES = ("cv2", "mmcv._ext", "mmdet.apis", "onnx", "onnxruntime", "pycocotools.mask", "torch")
-#: What packages ask for and do without: a backport of what Python 3.7 has itself
-#: (requirements.in), and mmpycocotools' compiler.
+#: Declared but not needed: a backport of what Python 3.7 includes (requirements.in), and
+#: mmpycocotools' compiler.
 NOT_NEEDED = ("cython", "dataclasses")
 #: Sums of a few float32 products differ by this much at most.
 CLOSE = 1e-4
 
 
-class Failed(Exception):
-    """A check that does not hold; the message says what was found and what was expected."""
+class CheckError(Exception):
+    """A check failed; the message says what was found and what was expected."""
 
 
-def demand(condition, message):
+def require(condition, message):
     if not condition:
-        raise Failed(message)
+        raise CheckError(message)
 
 
 def pins(folder):
@@ -41,7 +41,7 @@ def pins(folder):
 
 
 def python_is_37():
-    demand(sys.version_info[:2] == (3, 7), "Python {}.{}, not 3.7".format(*sys.version_info[:2]))
+    require(sys.version_info[:2] == (3, 7), "Python {}.{}, not 3.7".format(*sys.version_info[:2]))
     return "{}.{}.{}".format(*sys.version_info[:3])
 
 
@@ -57,12 +57,12 @@ def versions_are_the_locked_ones():
             installed = "not installed"
         if installed != expected[name]:
             wrong.append("{}: {}, locked is {}".format(name, installed, expected[name]))
-    demand(not wrong, "; ".join(wrong))
+    require(not wrong, "; ".join(wrong))
     return "{} packages".format(len(expected))
 
 
-def needs_are_met():
-    """What every installed package declares to need is there (`pip check` without pip)."""
+def dependencies_are_met():
+    """The declared dependencies of all packages are installed (`pip check` without pip)."""
     from importlib_metadata import PackageNotFoundError, requires, version
     from packaging.requirements import Requirement
 
@@ -80,7 +80,7 @@ def needs_are_met():
                 continue
             if not need.specifier.contains(installed, prereleases=True):
                 wrong.append("{} needs {}, not {}".format(name, need, installed))
-    demand(not wrong, "; ".join(wrong))
+    require(not wrong, "; ".join(wrong))
     return "complete"
 
 
@@ -91,23 +91,23 @@ def modules_load():
 
 
 def mmcv_operators_compute():
-    """NMS and RoIAlign, whose answers are known."""
+    """NMS and RoIAlign give known results."""
     import torch
     from mmcv.ops import nms, roi_align
 
     boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]])
     kept = nms(boxes, torch.tensor([0.8, 0.9, 0.7]), 0.5)[1].tolist()
-    demand(kept == [1, 2], "NMS keeps {}, not [1, 2]".format(kept))
+    require(kept == [1, 2], "NMS keeps {}, not [1, 2]".format(kept))
     ramp = torch.arange(32.0).repeat(32, 1)[None, None]
     middle = roi_align(ramp, torch.tensor([[0.0, 8, 8, 22, 22]]), (7, 7), 1.0, 2, "avg", True)
     expected = torch.arange(8.5, 22, 2).repeat(7, 1)
     error = float((middle[0, 0] - expected).abs().max())
-    demand(error < CLOSE, "RoIAlign of a ramp is off by {:.2g}".format(error))
+    require(error < CLOSE, "RoIAlign of a ramp is off by {:.2g}".format(error))
     return "nms, roi_align"
 
 
 def deformable_convolution_computes():
-    """mmcv's layer through the exporter's CPU kernel: no offset, and one that shifts by a pixel."""
+    """mmcv's layer with the exporter's CPU kernel: without offsets, and shifted by a pixel."""
     import torch
     from exporter.deform import deform_conv2d, deform_conv_as
     from mmcv.ops import DeformConv2d
@@ -121,15 +121,15 @@ def deformable_convolution_computes():
     with torch.no_grad(), deform_conv_as(deform_conv2d):
         plain = torch.nn.functional.conv2d(picture, layer.weight, padding=1)
         error = float((layer(picture, still) - plain).abs().max())
-        demand(error < CLOSE, "without offsets, off a convolution by {:.2g}".format(error))
-        # Column 1 of the shifted answer is column 2 of the plain one: y0, x0, y1, x1, ...
+        require(error < CLOSE, "without offsets, off a convolution by {:.2g}".format(error))
+        # Column 1 of the shifted result is column 2 of the plain one: y0, x0, y1, x1, ...
         error = float((layer(picture, shifted)[..., 1:-2] - plain[..., 2:-1]).abs().max())
-        demand(error < CLOSE, "with x offsets of a pixel, off by {:.2g}".format(error))
+        require(error < CLOSE, "with x offsets of a pixel, off by {:.2g}".format(error))
     return "30 of them are in the R101"
 
 
 def export_runs():
-    """A layer exported in opset 11 gives PyTorch's answer in onnxruntime."""
+    """A layer exported in opset 11 gives PyTorch's result in onnxruntime."""
     import onnxruntime
     import torch
 
@@ -140,7 +140,7 @@ def export_runs():
     session = onnxruntime.InferenceSession(graph.getvalue(), providers=["CPUExecutionProvider"])
     answer = torch.from_numpy(session.run(None, {"input": picture.numpy()})[0])
     error = float((answer - layer(picture)).abs().max())
-    demand(error < CLOSE, "onnxruntime and PyTorch differ by {:.2g}".format(error))
+    require(error < CLOSE, "onnxruntime and PyTorch differ by {:.2g}".format(error))
     return "opset 11, onnxruntime {}".format(onnxruntime.__version__)
 
 
@@ -158,7 +158,7 @@ def detectors_can_be_built():
 CHECKS = (
     python_is_37,
     versions_are_the_locked_ones,
-    needs_are_met,
+    dependencies_are_met,
     modules_load,
     mmcv_operators_compute,
     deformable_convolution_computes,
@@ -175,7 +175,7 @@ def main():
         title = check.__name__.replace("_", " ")
         try:
             print("ok    {}: {}".format(title, check()), flush=True)
-        except Exception as error:  # a broken library raises nearly anything
+        except Exception as error:  # a broken library can raise almost anything
             failed += 1
             print("FAIL  {}: {}: {}".format(title, type(error).__name__, error), flush=True)
     return 1 if failed else 0

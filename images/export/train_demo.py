@@ -21,8 +21,8 @@ from mmdet.models import build_detector
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-# glibc gives freed memory back to the kernel and faults it in again, page by page, at every step:
-# four times slower. It reads these settings at start only.
+# Otherwise glibc returns freed memory to the kernel and page-faults it in again at every step:
+# four times slower. It reads these settings at startup only.
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": "8589934592",
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
@@ -38,8 +38,8 @@ MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
 
 
-class Scenes:
-    """A folder in COCO layout, decoded and resized once and kept as bytes."""
+class SceneDataset:
+    """A folder in COCO layout, decoded and resized once and kept in memory as bytes."""
 
     def __init__(self, folder):
         self.annotations = os.path.join(folder, "annotations", "instances_val2017.json")
@@ -100,7 +100,7 @@ def network_input(item):
 
 
 def augment(picture, boxes, rng):
-    """Mirrors every other picture. The pictures are seen about twice: more would be wasted."""
+    """Mirrors half of the pictures. Each is seen about twice, so more augmentation is pointless."""
     boxes = [part.copy() for part in boxes]
     if rng.random() < 0.5:
         picture = picture[:, :, ::-1]
@@ -140,7 +140,7 @@ def batch(scenes, indices, rng):
 
 
 def evaluate(model, scenes, limit=None):
-    """COCO mAP of the model in PyTorch, by pycocotools."""
+    """COCO mAP of the model in PyTorch, computed by pycocotools."""
     model.eval()
     items = scenes.items[:limit]
     found = []
@@ -182,10 +182,14 @@ def learning_rate(step, steps, peak, warmup=50):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--train", help="pictures to train on, a folder in COCO layout")
-    parser.add_argument("--test", required=True, help="held-out pictures, the same layout")
-    parser.add_argument("--out", help="checkpoints go here; a run goes on from the one it finds")
-    parser.add_argument("--evaluate", metavar="CHECKPOINT", help="no training: only measure this")
+    parser.add_argument("--train", help="training pictures, a folder in COCO layout")
+    parser.add_argument("--test", required=True, help="held-out pictures, in the same layout")
+    parser.add_argument(
+        "--out", help="folder for checkpoints; training resumes from an existing one"
+    )
+    parser.add_argument(
+        "--evaluate", metavar="CHECKPOINT", help="do not train; evaluate this checkpoint"
+    )
     parser.add_argument("--steps", type=int, default=2100)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -215,13 +219,13 @@ def main():
     model = build_detector(config.model, train_cfg=config.train_cfg, test_cfg=config.test_cfg)
     if arguments.evaluate:
         model.load_state_dict(torch.load(arguments.evaluate)["state_dict"])
-        print("held-out AP, all pictures: %.4f" % evaluate(model, Scenes(arguments.test)))
+        print("held-out AP, all pictures: %.4f" % evaluate(model, SceneDataset(arguments.test)))
         return
     os.makedirs(arguments.out, exist_ok=True)
     model.init_weights()
     model.train()
     print("parameters: %d" % sum(p.numel() for p in model.parameters()))
-    train, test = Scenes(arguments.train), Scenes(arguments.test)
+    train, test = SceneDataset(arguments.train), SceneDataset(arguments.test)
     print("pictures: %d to train, %d held out" % (len(train.items), len(test.items)))
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.lr, weight_decay=0.01)
     state = os.path.join(arguments.out, "state.pth")
@@ -235,7 +239,7 @@ def main():
     began = time.time()
     first = step
     while step < arguments.steps:
-        # The order depends on the seed and the step alone, so a resumed run goes the same way.
+        # The order depends only on the seed and the step, so a resumed run is the same.
         rng = random.Random(arguments.seed * 1000003 + step)
         indices = rng.sample(range(len(train.items)), arguments.batch)
         rate = learning_rate(step, arguments.steps, arguments.lr)

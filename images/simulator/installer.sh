@@ -1,5 +1,5 @@
 #!/bin/sh
-# A stand-in for one of CANN's installers: the same options, a stand-in's files. The archive follows
+# A stand-in for CANN's installers: the same options, but the stand-in's files. The archive follows
 # the last line.
 set -eu
 path=/usr/local/Ascend action=
@@ -21,6 +21,6 @@ fi
 mkdir -p "$path"
 start=$(($(sed -n '/^ARCHIVE$/{=;q;}' "$0") + 1))
 tail -n +"$start" "$0" | tar -xzf - -C "$path"
-echo "[INFO] installed below $path (a stand-in: no vendor's code is in it)"
+echo "[INFO] installed in $path (a stand-in without the vendor's code)"
 exit 0
 ARCHIVE

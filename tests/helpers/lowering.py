@@ -8,7 +8,7 @@ from typing import Any
 
 import onnxruntime
 from cascadeport import backends
-from cascadeport.graph import Lowered, Request, Session
+from cascadeport.graph import Lowered, LoweringRequest, Session
 
 
 def lower(
@@ -21,9 +21,11 @@ def lower(
         out: The file to write.
         name: A lowering of any backend.
         input_dtype: `float32` or `uint8`: the request's `dtype`.
-        request: What else is asked for, by the names of `Request`.
+        request: Further fields of `LoweringRequest`.
     """
-    return backends.lowering(name).lower(neutral, out, Request(dtype=input_dtype, **request))
+    return backends.lowering(name).lower(
+        neutral, out, LoweringRequest(dtype=input_dtype, **request)
+    )
 
 
 def session(path: Path) -> Session:

@@ -177,9 +177,9 @@ GPU = """\
 """
 
 
-def test_an_engine_that_cannot_hand_in_a_gpu(probe: Probe) -> None:
+def test_an_engine_that_cannot_pass_a_gpu(probe: Probe) -> None:
     probe.declare(GPU)
-    with pytest.raises(CascadeportError, match="cannot hand a GPU to a container") as caught:
+    with pytest.raises(CascadeportError, match="cannot pass a GPU to a container") as caught:
         probe.run("true")
     assert "NVIDIA container toolkit" in caught.value.next
 

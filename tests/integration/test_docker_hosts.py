@@ -266,8 +266,8 @@ def test_the_doctor_looks_at_an_ssh_host(sshd: hosts.Host, tmp_path: Path) -> No
         host=sshd,
         variables={**os.environ, "NPU_SMI": str(tool)},
     )
-    with pytest.raises(CascadeportError, match="npu-smi did not answer") as caught:
-        npu.ask(context)
+    with pytest.raises(CascadeportError, match="output of npu-smi is not its table") as caught:
+        npu.npu_smi(context)
     assert "-8005" in caught.value.where
     devices = npu._nodes(context)
     assert devices.status == "fail"

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from cascadeport import backends
 from cascadeport.backends.ascend.backend import AscendBackend
-from cascadeport.backends.ascend.executor import executable
+from cascadeport.backends.ascend.reference_executor import executable
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import REPOSITORY
@@ -203,11 +203,13 @@ def test_a_simulated_target_on_another_host(
     env = environment(engine, "310P3")
     words = [*DEMO, "--target", "310P3", "--simulate"]
     here = run_all(tmp_path / "here", shared_build, *words, **env)
-    there = {**env, "DOCKER_HOST": f"tcp://127.0.0.1:{PORT}"}
+    # The port has no TLS; that has to be allowed by name.
+    address = f"tcp://127.0.0.1:{PORT}"
+    there = {**env, "DOCKER_HOST": address, "CASCADEPORT_INSECURE_TCP": "1"}
     found = run_all(tmp_path / "there", shared_build, *words, **there)
     assert found["status"] == "simulated"
     assert found["detections"] == here["detections"] != []
-    assert found["run"]["engine"]["host"] == f"tcp://127.0.0.1:{PORT}"
+    assert found["run"]["engine"]["host"] == address
     assert empty(engine)
 
 

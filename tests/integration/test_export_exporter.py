@@ -1,4 +1,4 @@
-"""The exporter in the export environment: a graph that is proved, and faults that are explained."""
+"""The exporter in the export environment: a verified graph, and explained errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from cascadeport.backends.ascend.executor import executable
+from cascadeport.backends.ascend.reference_executor import executable
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import verify
 from onnx import numpy_helper
@@ -243,7 +243,7 @@ def test_too_few_pictures_prove_nothing(exported: Path, tmp_path: Path) -> None:
     assert any("without detections" in problem for problem in report.problems)
 
 
-def test_a_checkpoint_is_loaded_key_for_key(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_is_loaded_key_by_key(run: Run, checkpoint: Path, tmp_path: Path) -> None:
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     code, events = run(
         tmp_path / "out", "--checkpoint", str(checkpoint), "--sha256", digest[:8].upper()
@@ -278,10 +278,10 @@ def changed(python: Path, source: Path, target: Path, code: str) -> Path:
         ("state['mask_head.x'] = torch.zeros(1)", "1 unexpected (mask_head.x)"),
         (
             "state['rpn_head.rpn_cls.bias'] = torch.zeros(9)",
-            "rpn_head.rpn_cls.bias is (9,), the model wants (3,)",
+            "rpn_head.rpn_cls.bias is (9,), the model has (3,)",
         ),
         ("state['rpn_head.rpn_cls.bias'][0] = float('nan')", "not finite"),
-        ("for key in list(state): state.pop(key)", "holds no weights"),
+        ("for key in list(state): state.pop(key)", "contains no weights"),
     ],
 )
 def test_a_checkpoint_of_another_model(
@@ -299,10 +299,10 @@ def test_a_truncated_checkpoint(run: Run, checkpoint: Path, tmp_path: Path) -> N
     cut.write_bytes(checkpoint.read_bytes()[:-1000])
     status, events = run(tmp_path / "out", "--checkpoint", str(cut))
     assert status == 2
-    assert "truncated or no PyTorch checkpoint" in error(events)["what"]
+    assert "truncated, or not a PyTorch checkpoint" in error(events)["what"]
 
 
-def test_a_wrong_checksum_is_told_before_anything_is_read(run: Run, tmp_path: Path) -> None:
+def test_a_wrong_checksum_is_reported_before_anything_is_loaded(run: Run, tmp_path: Path) -> None:
     trap = tmp_path / "trap.pth"
     trap.write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
     status, events = run(tmp_path / "out", "--checkpoint", str(trap), "--sha256", "3b2f0594")
@@ -316,7 +316,7 @@ def test_a_wrong_checksum_is_told_before_anything_is_read(run: Run, tmp_path: Pa
     [
         ({"shape": "128 150"}, "multiple of 32"),
         ({"shape": "0 128"}, "multiple of 32"),
-        ({"config": "nowhere.py"}, "no such config"),
+        ({"config": "nowhere.py"}, "config does not exist"),
         ({"pictures": "nowhere/*.jpg"}, "No picture"),
     ],
 )
@@ -343,7 +343,7 @@ def test_too_few_pictures(run: Run, tmp_path: Path, pictures: list[Path]) -> Non
         ("test_cfg['rpn']['min_bbox_size'] = 4", "test_cfg.rpn"),
     ],
 )
-def test_a_config_that_no_lowering_knows_is_refused_with_its_place(
+def test_an_unsupported_config_is_refused_naming_the_module(
     run: Run, repository: Path, tmp_path: Path, edit: str, where: str
 ) -> None:
     config = tmp_path / "config.py"
@@ -355,7 +355,7 @@ def test_a_config_that_no_lowering_knows_is_refused_with_its_place(
 
 
 @pytest.mark.parametrize("text", ["model = (", "x = 1", "model = dict(type='RetinaNet')"])
-def test_a_config_that_is_none(run: Run, tmp_path: Path, text: str) -> None:
+def test_an_invalid_config(run: Run, tmp_path: Path, text: str) -> None:
     config = tmp_path / "config.py"
     config.write_text(text + "\n")
     status, events = run(tmp_path / "out", "--random-weights", "1", config=str(config))
@@ -364,7 +364,7 @@ def test_a_config_that_is_none(run: Run, tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(("scarce", "words"), [("memory", "of memory"), ("disk", "are free")])
-def test_scarce_memory_and_disk_are_told_before(
+def test_scarce_memory_and_disk_are_reported_before(
     repository: Path, python: Path, tmp_path: Path, scarce: str, words: str
 ) -> None:
     code = (
@@ -383,7 +383,7 @@ def test_scarce_memory_and_disk_are_told_before(
     assert words in done.stdout
 
 
-def test_nothing_that_is_installed_stays_patched(repository: Path, python: Path) -> None:
+def test_no_installed_module_stays_patched(repository: Path, python: Path) -> None:
     code = (
         "import importlib, sys; sys.path.insert(0, 'images/export')\n"
         "from torch.nn import functional\n"

@@ -109,7 +109,7 @@ def test_faults_that_only_the_export_can_see(world: World) -> None:
     cut.write_bytes(world.checkpoint.read_bytes()[:-1000])
     card = world.card("cut", f'path = "{cut}"\nconfig = "demo"')
     said = world.fails(3, "--model", card)
-    assert "truncated or no PyTorch checkpoint" in said
+    assert "truncated, or not a PyTorch checkpoint" in said
     assert str(cut) in said
 
     card = world.card("other", f'path = "{world.checkpoint}"\nconfig = "cascade_r101_dcn"')
@@ -200,10 +200,14 @@ def test_a_wrong_copy_of_the_checkpoint(bare: World, fault: str) -> None:
 def test_two_kinds_of_weights_and_seeds_that_are_none(bare: World) -> None:
     said = bare.fails(2, "--random-weights", 1, "--checkpoint", bare.checkpoint)
     assert "A checkpoint and random weights exclude each other" in said
-    for seed in (-1, 1 << 40):
+    told = {
+        -1: "--random-weights must be at least 0, not -1.",
+        1 << 40: "The seed of random weights must be from 0 to 2147483647.",
+    }
+    for seed, sentence in told.items():
         done = bare.run("--random-weights", seed)
         assert done.returncode == 2
-        assert "The seed of random weights must be from 0 to 2147483647." in done.stderr
+        assert sentence in done.stderr
 
 
 @pytest.mark.parametrize(

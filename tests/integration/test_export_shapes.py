@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from cascadeport.backends.ascend.executor import executable
+from cascadeport.backends.ascend.reference_executor import executable
 from onnx import numpy_helper
 
 from tests.helpers.lowering import lower

@@ -248,18 +248,9 @@ def test_the_command_of_a_copied_checkout_runs_the_copy(
     elsewhere: Checkout, tmp_path: Path
 ) -> None:
     root = elsewhere.root
-    shutil.copytree(elsewhere.venv, root / ".venv")
-    # An environment without packages: this test is about which sources run.
-    script = (root / "scripts" / "make-venv").read_text()
-    assert '"$folder/bin/python" - ' in script
-    made = subprocess.run(
-        ["sh", "scripts/make-venv", str(fake_python(tmp_path)), ".venv"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
+    make_venv(root, tmp_path)
+    # Again, as when scripts/make-venv has changed.
+    make_venv(root, tmp_path)
     copy = tmp_path / "copy"
     shutil.copytree(root, copy, symlinks=True)
     link = tmp_path / "link"
@@ -275,6 +266,27 @@ def test_the_command_of_a_copied_checkout_runs_the_copy(
         assert f"results  {expected}/results/" in done.stdout, done.stderr
 
 
+def make_venv(root: Path, folder: Path) -> None:
+    """Runs scripts/make-venv in a checkout."""
+    made = subprocess.run(
+        ["sh", "scripts/make-venv", str(fake_python(folder)), ".venv"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+
+
+def test_make_venv_removes_nothing_that_is_not_its_own(elsewhere: Checkout, tmp_path: Path) -> None:
+    kept = elsewhere.root / ".venv" / "thesis.txt"
+    kept.parent.mkdir()
+    kept.touch()
+    with pytest.raises(AssertionError, match="is not empty, and no virtual environment"):
+        make_venv(elsewhere.root, tmp_path)
+    assert kept.exists()
+
+
 def fake_python(folder: Path) -> Path:
     """A Python whose `-m venv` makes an environment that is this very Python."""
     path = folder / "python-for-venv"
@@ -283,7 +295,7 @@ def fake_python(folder: Path) -> Path:
         'if [ "$1 $2" = "-m venv" ]; then\n'
         '    mkdir -p "$3/bin"\n'
         f'    printf \'#!/bin/sh\\nexec "{sys.executable}" "$@"\\n\' > "$3/bin/python"\n'
-        '    chmod +x "$3/bin/python"\n'
+        '    chmod +x "$3/bin/python"; touch "$3/pyvenv.cfg"\n'
         "else\n"
         f'    exec "{sys.executable}" "$@"\n'
         "fi\n"

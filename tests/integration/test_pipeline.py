@@ -134,7 +134,7 @@ def test_a_limit_makes_results_of_its_own(world: World) -> None:
     rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))["rows"]
     assert rows[0]["pictures"] == 2
     assert rows[0]["map"] == pytest.approx(1.0)
-    world.fails(2, "The limit is 0; a run needs at least one picture.", more=("--limit", "0"))
+    world.fails(2, "--limit must be at least 1, not 0.", more=("--limit", "0"))
 
 
 def test_wrong_names_are_told_with_the_nearest(world: World) -> None:

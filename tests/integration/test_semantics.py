@@ -44,10 +44,7 @@ def test_chosen_semantics_stand_beside_the_targets_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (
-            ("--proposals", "0"),
-            "The number of proposals must be at least 1.\n  where: --proposals 0",
-        ),
+        (("--proposals", "0"), "--proposals must be at least 1, not 0."),
         (("--proposals", "9"), "is ready as it is; its meaning cannot be changed"),
     ],
 )

@@ -51,7 +51,7 @@ def test_a_signal_ends_every_run(repository: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "stopped; finished stages are kept" in told
+    assert "cascadeport: stopped by Ctrl-C; finished stages are kept" in told
     deadline = time.monotonic() + 30
     mark = str(tmp_path / "results").encode()
     while time.monotonic() < deadline and _running(mark):

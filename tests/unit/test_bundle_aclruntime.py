@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,7 @@ class Session:
     """A network that answers with the shape it was made for; the file's name says which."""
 
     layout = "first"
+    summary: ClassVar[dict[str, Any]] = {"exec_time_list": [9.0, 1.5]}
     loaded: ClassVar[list[str]] = []
 
     def __init__(self, path: str, device: int, options: Any) -> None:
@@ -65,7 +67,7 @@ class Session:
         pass
 
     def sumary(self) -> Any:
-        return SimpleNamespace(exec_time_list=[1.5])
+        return SimpleNamespace(**self.summary)
 
     def run(self, names: list[str], feeds: list[Tensor]) -> list[Tensor]:
         boxes = np.zeros((1, 5), np.float32)
@@ -116,3 +118,41 @@ def test_networks_in_another_order_than_their_shapes(
     with pytest.raises(BundleError, match="input 'input' is not ") as caught:
         open_runner(jobs.checked(content))
     assert caught.value.where == content["networks"][0]["path"]
+
+
+@pytest.mark.parametrize(
+    ("summary", "milliseconds"),
+    [
+        ({"exec_time_list": [9.0, 1.5]}, 1.5),
+        ({"exec_time_list": [(1.0, 9.0), (10.25, 11.75)]}, 1.5),  # from 2024-02-01 on
+        ({"exec_time_list": []}, None),
+        ({}, None),  # before 2022-07-18
+    ],
+)
+def test_the_time_of_execution_in_every_version_of_aclruntime(
+    content: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    summary: dict[str, Any],
+    milliseconds: float | None,
+) -> None:
+    monkeypatch.setattr(Session, "summary", summary)
+    job = jobs.checked(content)
+    runner = open_runner(job)
+    outputs = runner.run(np.zeros(job.preprocess.batch(job.preprocess.shapes[0]), np.float32))
+    clock = runner.describe()["device_clock"]
+    if milliseconds is None:
+        assert outputs.device_ms is not None
+        assert "host's clock" in clock
+    else:
+        assert outputs.device_ms == milliseconds
+        assert clock == "execution alone, by aclruntime"
+
+
+def test_the_version_is_that_of_the_package(
+    content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bundle.runners import aclruntime
+
+    assert aclruntime.version() == "unknown"
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: f"{name} 0.0.2")
+    assert aclruntime.version() == "aclruntime 0.0.2"

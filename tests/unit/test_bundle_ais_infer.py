@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from cascadeport.backends.ascend import host as ascend
 from cascadeport.base.errors import CascadeportError
-from cascadeport.config.options import Options
 from cascadeport.pipeline.planner import plan
 
 from bundle.errors import BundleError
 from bundle.run import run
 from tests.helpers import bundle_jobs as jobs
+from tests.helpers import contexts
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_disk_that_is_too_small(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(BundleError, match=r"the disk has 0\.0 GB") as caught:
         ais_infer.run_bins(job(tmp_path, ""), str(tmp_path / "out"))
-    assert "LIMIT=" in caught.value.next
+    assert "--limit" in caught.value.next
 
 
 def test_its_own_error_is_reported_and_nothing_large_is_left(
@@ -177,13 +177,13 @@ def test_a_card_is_the_sum_of_its_chips(ais_infer: Any, tmp_path: Path) -> None:
 
 
 def test_only_ascend_targets_have_it() -> None:
-    with pytest.raises(CascadeportError, match="BINS=1"):
-        plan(Options(target="cpu", bins=True))
+    with pytest.raises(CascadeportError, match="--bins supports only the targets 310 and 310P3"):
+        contexts.context("cpu", environ={}, bins=True)
 
 
 def test_a_result_of_its_own() -> None:
-    options = Options(target="310P3", simulate=True, bins=True, model="demo", data="demo")
-    made = plan(options)
+    asked = {"simulate": True, "bins": True, "model": "demo", "data": "demo"}
+    made = plan(contexts.context("310P3", environ={}, **asked))
     assert made.results.name == "310P3-bins"
     assert made.title == "Ascend 310P3 (by ais_infer)"
 

@@ -44,6 +44,8 @@ def test_by_way_of_the_folders_the_detections_are_the_same(tmp_path: Path, label
     streamed = (tmp_path / "streamed" / "detections.json").read_text()
     assert (out / "detections.json").read_text() == streamed
 
+    digests = (out / "pictures.jsonl").read_bytes()
+    assert digests == (tmp_path / "streamed" / "pictures.jsonl").read_bytes()
     assert (out / "bins.info").read_text().splitlines()[1] == f"1 {out}/bins/1.bin 96 96"
     assert (out / "pictures.info").read_text().splitlines()[4] == f"4 {job.root}/4.png 33 150"
     (line,) = (out / "txt" / "4.txt").read_text().splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 
 from bundle.errors import PictureError
 from bundle.job import Picture
-from bundle.picture import read_picture
+from bundle.picture import decode, read_bytes, read_picture
 
 
 def noise(width: int, height: int) -> np.ndarray:
@@ -45,6 +46,10 @@ def with_thumbnail(end: int | None) -> bytes:
     outer = encoded(".jpg", noise(64, 48))
     segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
     return (outer[:2] + segment + outer[2:])[:end]
+
+
+def changed(data: bytes, position: int) -> bytes:
+    return data[:position] + bytes([data[position] ^ 0x7F]) + data[position + 1 :]
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -79,6 +84,7 @@ GOOD = {
         (40, 24),
     ),
     "bmp": (encoded(".bmp", noise(40, 24)), (40, 24)),
+    "webp": (encoded(".webp", noise(40, 24)), (40, 24)),
     "1x1": (encoded(".png", noise(1, 1)), (1, 1)),
     "30000 wide": (encoded(".png", noise(30000, 2)), (30000, 2)),
 }
@@ -94,22 +100,26 @@ def test_pixels_are_those_of_imread(tmp_path: Path, name: str) -> None:
     assert np.array_equal(image, cv2.imread(str(path)))
 
 
-WHOLE = encoded(".jpg", noise(40, 24))
+COMPLETE = encoded(".jpg", noise(40, 24))
 BAD = {
     "empty": (b"", "is empty: 0 bytes"),
-    "text": (b"this is no picture", "cannot decode"),
-    "half a jpeg": (WHOLE[: len(WHOLE) // 2], "is truncated"),
-    "a jpeg without its last bytes": (WHOLE[:-2], "is truncated"),
-    "a jpeg's head": (WHOLE[:30], "is truncated"),
-    "a jpeg cut after its thumbnail": (with_thumbnail(-50), "is truncated"),
+    "text": (b"this is no picture", "is not a JPEG, PNG, BMP or WebP file"),
+    "tiff": (encoded(".tiff", noise(40, 24)), "is not a JPEG, PNG, BMP or WebP file"),
+    "half a jpeg": (COMPLETE[: len(COMPLETE) // 2], "is truncated"),
+    "a jpeg without its last bytes": (COMPLETE[:-2], "is truncated"),
+    "a jpeg's head": (COMPLETE[:30], "is truncated"),
+    "a jpeg without most of its pixels": (COMPLETE[:700] + COMPLETE[-2:], "is damaged"),
     "a jpeg cut inside its thumbnail": (with_thumbnail(200), "is truncated"),
-    "half a png": (encoded(".png", noise(40, 24))[:900], "cannot decode"),
-    "half a bmp": (encoded(".bmp", noise(40, 24))[:900], "cannot decode"),
+    "half a png": (encoded(".png", noise(40, 24))[:900], "is truncated: a PNG chunk"),
+    "a png with a wrong byte": (changed(encoded(".png", noise(40, 24)), 900), "decode this PNG"),
+    "a png with a long chunk": (changed(encoded(".png", noise(40, 24)), 33), "is truncated"),
+    "a png's head": (encoded(".png", noise(40, 24))[:20], "is truncated"),
+    "half a bmp": (encoded(".bmp", noise(40, 24))[:900], "cannot decode this BMP"),
+    "half a webp": (encoded(".webp", noise(40, 24))[:900], "cannot decode this WebP"),
     "16 bits": (encoded(".png", noise(40, 24).astype(np.uint16) * 257), "16 bits per channel"),
-    "too many pixels": (bomb(40000, 40000), "more pixels than OpenCV decodes"),
-    "too wide": (bomb(2_000_000, 1), "2^20 pixels"),
     "another size": (encoded(".png", noise(41, 24)), "41x24 pixels, but 40x24 according"),
-    "turned": (encoded(".png", noise(24, 40)), "EXIF orientation"),
+    "rotated": (encoded(".png", noise(24, 40)), "EXIF orientation"),
+    "expanding": (bomb(30000, 30000), "30000x30000 pixels, but 40x24 according"),
 }
 
 
@@ -125,8 +135,57 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, name: str) -> None:
     assert caught.value.next
 
 
-def test_a_missing_picture_and_a_folder(tmp_path: Path) -> None:
+def test_a_jpeg_that_is_cut_after_its_thumbnail() -> None:
+    """The end marker of the thumbnail is not that of the picture."""
+    with pytest.raises(PictureError, match="is truncated"):
+        decode(with_thumbnail(-50), Picture(1, "a", 64, 48), "a")
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(30000, 30000), (1 << 27, 2), (2_000_000, 1), (1, (1 << 20) + 1)]
+)
+def test_too_many_pixels_are_not_decoded(
+    monkeypatch: pytest.MonkeyPatch, width: int, height: int
+) -> None:
+    """Not even those that the annotations announce."""
+    monkeypatch.delattr(cv2, "imdecode")
+    with pytest.raises(PictureError, match=r"At most 2\^27 are decoded") as caught:
+        decode(bomb(width, height), Picture(1, "a", width, height), "a")
+    assert f"{width}x{height} pixels" in caught.value.what
+
+
+def test_a_size_that_is_wrong_is_noticed_before_anything_is_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(cv2, "imdecode")
+    for data in (COMPLETE, turned(6), *(encoded(s, noise(40, 24)) for s in (".bmp", ".webp"))):
+        with pytest.raises(PictureError, match="40x24 pixels, but 41x24 according"):
+            decode(data, Picture(1, "a", 41, 24), "a")
+
+
+def test_pixels_that_do_not_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoMemoryError(cv2.error):
+        code = cv2.Error.STS_NO_MEM
+
+    def fail(*arguments: object) -> None:
+        raise NoMemoryError
+
+    monkeypatch.setattr(cv2, "imdecode", fail)
+    with pytest.raises(PictureError, match="not enough memory to decode the picture: it has 40x24"):
+        decode(COMPLETE, Picture(1, "a", 40, 24), "a")
+
+
+def test_files_that_are_not_read(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="is missing"):
-        read_picture(str(tmp_path / "absent.jpg"), Picture(1, "absent.jpg", 1, 1))
-    with pytest.raises(PictureError, match="cannot be read: Is a directory"):
-        read_picture(str(tmp_path), Picture(1, "", 1, 1))
+        read_bytes(str(tmp_path / "absent.jpg"))
+    with pytest.raises(PictureError, match="is not a regular file"):
+        read_bytes(str(tmp_path))
+    os.mkfifo(tmp_path / "pipe")  # nobody writes into it: opening it would block
+    with pytest.raises(PictureError, match="is not a regular file"):
+        read_bytes(str(tmp_path / "pipe"))
+    with pytest.raises(PictureError, match="cannot be read: embedded null"):
+        read_bytes(str(tmp_path / "a\0b"))
+    with (tmp_path / "large").open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(PictureError, match="is too large: 1099511627776 bytes"):
+        read_bytes(str(tmp_path / "large"))

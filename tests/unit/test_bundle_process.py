@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -213,6 +214,24 @@ def test_what_a_runtime_prints_does_not_mix_with_the_events(tmp_path: Path) -> N
     assert jobs.events(done.stdout)[-1] == {"event": "done"}
     assert "from Python" in done.stderr
     assert "from C" in done.stderr
+
+
+def test_what_a_runtime_prints_from_c_is_not_lost(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is in a buffer of the C library, and the process ends without emptying it."""
+
+    buffer = ctypes.create_string_buffer(4096)
+
+    def answer(batch: np.ndarray) -> Outputs:
+        libc = ctypes.CDLL(None)
+        # As where PYTHONUNBUFFERED is not set and standard output is not a terminal.
+        libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), buffer, 0, len(buffer))
+        libc.puts(b"[ERROR] from C")
+        raise BundleError("507011")
+
+    failure_of(jobs.small(tmp_path, runner=OWN_PROCESS), lambda lane: jobs.Scripted(answer))
+    assert "[ERROR] from C" in capfd.readouterr().out
 
 
 def test_the_loader_of_the_runner_is_what_it_is_elsewhere(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import signal
@@ -67,6 +68,7 @@ def test_what_a_pass_leaves(tmp_path: Path) -> None:
         "detections.json",
         "drawn",
         "geometry.jsonl",
+        "pictures.jsonl",
         "run.json",
         "times.csv",
     ]
@@ -159,15 +161,23 @@ def test_bad_pictures_are_skipped_counted_and_listed(tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     (pictures / "0.png").write_bytes(b"")
     (pictures / "2.png").unlink()
+    jpeg = cv2.imencode(".jpg", cv2.imread(str(pictures / "3.png")))[1].tobytes()
+    (pictures / "3.png").write_bytes(jpeg[:-90] + jpeg[-2:])
     record = run(jobs.checked(content), str(tmp_path / "out"))
     assert record["status"] == "partial"
-    assert record["pictures"] == 3
-    assert record["problems"] == ["2 of 5 pictures were skipped: 0.png, 2.png"]
+    assert record["pictures"] == 2
+    assert record["problems"] == ["3 of 5 pictures were skipped: 0.png, 2.png, 3.png"]
     assert record["skipped"] == [
         {"id": 7, "file": "0.png", "reason": "The picture is empty: 0 bytes."},
         {"id": 27, "file": "2.png", "reason": "The picture is missing."},
+        {
+            "id": 37,
+            "file": "3.png",
+            "reason": "The picture is damaged: its JPEG decoder warns about missing or wrong pixel "
+            "data.",
+        },
     ]
-    content["pictures"]["items"] = [content["pictures"]["items"][n] for n in (1, 3, 4)]
+    content["pictures"]["items"] = [content["pictures"]["items"][n] for n in (1, 4)]
     assert_found(content, tmp_path / "out")
 
 
@@ -220,7 +230,9 @@ def test_another_network_than_the_jobs(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("name", ["detections.json.part", "times.csv", "geometry.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["detections.json.part", "times.csv", "geometry.jsonl", "pictures.jsonl"]
+)
 def test_a_full_disk_ends_the_run_and_names_the_file(tmp_path: Path, name: str) -> None:
     """/dev/full answers every write as a full disk does."""
     sizes = [(40, 30)] * 400
@@ -318,3 +330,34 @@ def test_the_loader_is_given_the_job(tmp_path: Path) -> None:
     record = run(job, str(tmp_path / "out"), load)
     assert seen == [job]
     assert record["environment"]["runtime"] == "scripted"
+
+
+def test_the_digests_are_those_of_what_was_evaluated(tmp_path: Path) -> None:
+    """A picture that is replaced before it is read for the scored pass, and again after that."""
+    content = jobs.small(tmp_path, keep_going=True, measure={"warmup": 1, "repeats": 2})
+    items = content["pictures"]["items"]
+    paths = [tmp_path / "pictures" / item["file"] for item in items]
+    paths[3].write_bytes(b"")
+    ran = [0]
+
+    def answer(batch: np.ndarray) -> Outputs:
+        ran[0] += 1
+        if ran[0] in (1, 5):
+            # In the warm-up, and when the last picture has just been read for the scored pass.
+            jobs.write_picture(paths[4], items[4]["width"], items[4]["height"], channel=ran[0] // 4)
+        return jobs.nothing(batch)
+
+    job = jobs.checked({**content, "stream": {"workers": 1, "queue": 1}})
+    before = paths[4].read_bytes()
+    run(job, str(tmp_path / "out"), lambda job: jobs.Scripted(answer))
+    assert paths[4].read_bytes() != before
+    lines = (tmp_path / "out" / "pictures.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    # Without that which was skipped, in the order of the job.
+    assert [(row["id"], row["file"]) for row in rows] == [
+        (item["id"], item["file"]) for item in items if item is not items[3]
+    ]
+    for row, path in zip(rows[:3], paths[:3], strict=True):
+        assert row["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    after = hashlib.sha256(paths[4].read_bytes()).hexdigest()
+    assert rows[3]["sha256"] not in (hashlib.sha256(before).hexdigest(), after)

@@ -17,7 +17,7 @@ from cascadeport.base.paths import REPOSITORY
 from cascadeport.config import cards, targets
 from cascadeport.config.cards import Card
 from cascadeport.config.options import Options
-from cascadeport.graph.lowering import Request
+from cascadeport.graph.lowering import LoweringRequest
 from onnx import helper
 
 SOURCES = REPOSITORY / "images" / "simulator"
@@ -191,7 +191,7 @@ def described(card: Card, folder: Path) -> lowering.AtcArguments:
     """The lowered demo's arguments for atc, by way of the JSON record."""
     assert card.graph is not None
     neutral = card.file(card.graph.all[0].path)
-    request = Request(dtype=card.input.dtype, mean=card.input.mean, std=card.input.std)
+    request = LoweringRequest(dtype=card.input.dtype, mean=card.input.mean, std=card.input.std)
     done = lowering.Ascend().lower(neutral, folder / "lowered.onnx", request)
     return lowering.AtcArguments(**json.loads(json.dumps(done.record))["facts"]["atc"])
 

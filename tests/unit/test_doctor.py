@@ -45,7 +45,7 @@ NPU_SMI_21 = """\
 | 0       0         | NA              | 0                 5324 / 8192          |
 +===================+=================+========================================+
 """
-# With the table of processes, as newer drivers print it; power is not always told.
+# With the table of processes, as newer drivers print it; power is not always reported.
 NPU_SMI_23 = """\
 +------------------------------------------------------------------------------------------------+
 | npu-smi 23.0.0                                   Version: 23.0.0 |
@@ -203,7 +203,7 @@ def test_packages_in_place(tmp_path: Path) -> None:
     assert f"{names[1]} in SHA256SUMS" in npu._packages(npu_context(CANN=str(tmp_path))).finding
 
 
-def test_a_machine_without_npu_is_told_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_npu_is_reported_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     if Path("/dev/davinci0").exists():
         pytest.skip("this machine has an NPU")
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
@@ -262,9 +262,9 @@ def test_findings_for_people_and_programs() -> None:
     text = as_text(findings)
     assert "fail  devices" in text
     assert "fix:  Buy one." in text
-    told = json.loads(as_json(findings))
-    assert told["healthy"] is False
-    assert told["findings"][1]["remedy"] == "Buy one."
+    report = json.loads(as_json(findings))
+    assert report["healthy"] is False
+    assert report["findings"][1]["remedy"] == "Buy one."
 
 
 def test_whoever_is_busy_is_named_for_both_kinds_of_device(tools: Path) -> None:

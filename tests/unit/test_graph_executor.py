@@ -115,7 +115,7 @@ def test_samples_are_rounded_and_sums_are_not(tmp_path: Path) -> None:
 
 
 def test_positions_are_not_rounded_to_float16(tmp_path: Path) -> None:
-    # At 150 float16 has only eighths of a pixel. Offset and place are added in float32.
+    # At 150 float16 has only eighths of a pixel. Offset and position are added in float32.
     weight = middle_only()[0]
     offsets = np.zeros((1, 27, 1, 200), "f4")
     offsets[:, 18:] = 1

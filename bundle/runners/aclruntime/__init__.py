@@ -37,4 +37,15 @@ def version() -> str:
     """
     import aclruntime
 
-    return str(getattr(aclruntime, "__version__", "unknown"))
+    # Only a stand-in has the attribute; of the real module, its package knows the version.
+    known = getattr(aclruntime, "__version__", None)
+    if known is None:
+        try:
+            from importlib.metadata import PackageNotFoundError, version
+        except ImportError:  # Python 3.7
+            return "unknown"
+        try:
+            known = version("aclruntime")
+        except PackageNotFoundError:
+            known = "unknown"
+    return str(known)

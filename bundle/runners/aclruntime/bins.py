@@ -25,7 +25,7 @@ from bundle.files import JsonRows, Lines, make_folder, write_errors, write_json
 from bundle.geometry import PictureGeometry, fit, read_geometry
 from bundle.job import Job, Picture, Shape
 from bundle.measure import Pass
-from bundle.picture import SkippedPicture, read_picture
+from bundle.picture import DIGESTS, SkippedPicture, decode, digest, digest_line, read_bytes
 from bundle.postprocess import Detections, check_outputs, coco_rows, locate
 from bundle.preprocess import Canvas, Preprocessor
 from bundle.record import NAME, record, remove_record
@@ -38,7 +38,8 @@ def write_bins(job: Job, out: str) -> None:
     """Preprocesses every picture into `out/bins/<stem>.bin`, or `out/bins/<shape>/<stem>.bin`.
 
     Beside them it writes `bins.info` (with the width and height of the networks' inputs),
-    `pictures.info` (of the pictures) and `geometry.jsonl`, which `read_bins` needs.
+    `pictures.info` (of the pictures), `pictures.jsonl` (digests of the pictures) and
+    `geometry.jsonl`, which `read_bins` needs.
 
     Raises:
         BundleError: Two pictures have the same stem, a picture cannot be used, or the disk is
@@ -49,9 +50,10 @@ def write_bins(job: Job, out: str) -> None:
     for shape in job.preprocess.shapes:
         make_folder(network_folder(folder, shape, job))
     bins_info, pictures_info = os.path.join(out, "bins.info"), os.path.join(out, "pictures.info")
+    geometry_path, digests_path = os.path.join(out, _GEOMETRY), os.path.join(out, DIGESTS)
     with Lines(bins_info) as bins, Lines(pictures_info) as pictures:
-        with Lines(os.path.join(out, _GEOMETRY)) as geometries:
-            for index, (picture, geometry, batch) in enumerate(_preprocessed(job)):
+        with Lines(geometry_path) as geometries, Lines(digests_path) as digests:
+            for index, (picture, sha256, geometry, batch) in enumerate(_preprocessed(job)):
                 shape = geometry.shape
                 name = stems[picture.id] + ".bin"
                 target = os.path.join(network_folder(folder, shape, job), name)
@@ -61,6 +63,7 @@ def write_bins(job: Job, out: str) -> None:
                 bins.write("{} {} {} {}\n".format(index, target, shape.width, shape.height))
                 pictures.write("{} {} {} {}\n".format(index, path, picture.width, picture.height))
                 geometries.write(geometry.to_line() + "\n")
+                digests.write(digest_line(picture, sha256))
     if any(" " in path for path in [folder, job.root] + [one.file for one in job.pictures]):
         events.note(
             "Some paths contain spaces: to split the lines of the .info files, take the first "
@@ -142,13 +145,17 @@ def network_folder(folder: str, shape: Shape, job: Job) -> str:
     return os.path.join(folder, shape.name) if len(job.preprocess.shapes) > 1 else folder
 
 
-def _preprocessed(job: Job) -> Iterator[Tuple[Picture, PictureGeometry, np.ndarray]]:
-    """Every usable picture, its geometry and the network's input, which the next one reuses."""
+def _preprocessed(job: Job) -> Iterator[Tuple[Picture, str, PictureGeometry, np.ndarray]]:
+    """Every usable picture, its sha256, its geometry, and the network's input.
+
+    The input is only valid until the next picture, which reuses its memory.
+    """
     preprocessor, canvas = Preprocessor(job.preprocess), Canvas(job.preprocess)
     progress = events.Progress("bins", len(job.pictures))
     for picture in job.pictures:
         try:
-            image = read_picture(job.path(picture), picture)
+            data = read_bytes(job.path(picture))
+            image = decode(data, picture, job.path(picture))
         except PictureError as failure:
             if not job.keep_going:
                 raise
@@ -156,7 +163,7 @@ def _preprocessed(job: Job) -> Iterator[Tuple[Picture, PictureGeometry, np.ndarr
         else:
             geometry = fit(picture, job.preprocess)
             preprocessor.prepare(image, geometry, canvas)
-            yield picture, geometry, canvas.array
+            yield picture, digest(data), geometry, canvas.array
         progress.step()
 
 

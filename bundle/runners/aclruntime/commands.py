@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bundle.commands import Command
+from bundle.commands import BundleCommand
 from bundle.job import read_job
 
 
@@ -25,7 +25,9 @@ def _run(job: str, out: str) -> None:
 
 
 COMMANDS = [
-    Command("bins-write", "write the input files of ais_infer", ("job", "out"), _write),
-    Command("bins-read", "read the output files of ais_infer", ("job", "results", "out"), _read),
-    Command("bins-run", "run a job by ais_infer", ("job", "out"), _run),
+    BundleCommand("bins-write", "write the input files of ais_infer", ("job", "out"), _write),
+    BundleCommand(
+        "bins-read", "read the output files of ais_infer", ("job", "results", "out"), _read
+    ),
+    BundleCommand("bins-run", "run a job by ais_infer", ("job", "out"), _run),
 ]

@@ -8,7 +8,7 @@ identified by the order of atc's `--out_nodes`: boxes first, then labels.
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -37,6 +37,7 @@ _CODES = {
     "107001": "There is no chip of that number: see runner.options.devices and npu-smi info.",
     "107002": "The device is not open in this thread: this is a bug in the bundle.",
 }
+_HOST_CLOCK = "by the host's clock, with the overhead of the call"
 _LOADING = (
     "It was made for {}. If `npu-smi info` shows another chip, or the CANN here is older than "
     "the one that made it, or the file is truncated: convert it again."
@@ -60,6 +61,7 @@ class AclruntimeRunner(Runner):
         self._job = job
         self._network = network
         self._device = device
+        self._device_clock = "execution alone, by aclruntime"
         options = aclruntime.session_options()
         try:
             # The network's path comes first; in ais_bench's own wrapper it comes second.
@@ -80,6 +82,7 @@ class AclruntimeRunner(Runner):
             ),
             "providers": ["Ascend device {}".format(device) for device in devices],
             "chips": len(devices),
+            "device_clock": self._device_clock,
             "simulated": bool(getattr(aclruntime, "SIMULATED", False)),
         }
 
@@ -99,8 +102,10 @@ class AclruntimeRunner(Runner):
         except RuntimeError as failure:
             raise self._error(failure, "run the network", "") from None
         # Execution alone, as ais_infer reports it; the rest is the overhead of the call.
-        times = list(self._session.sumary().exec_time_list)
-        device_ms = float(times[-1]) if times else (computed - sent) * 1000.0
+        device_ms = _execution_ms(self._session.sumary())
+        if device_ms is None:
+            device_ms = (computed - sent) * 1000.0
+            self._device_clock = _HOST_CLOCK
         boxes, labels = arrays
         return Outputs(
             boxes.reshape(-1, 5),
@@ -154,6 +159,22 @@ class AclruntimeRunner(Runner):
             self._network.path,
             advice or "The log lines above this one say more; see npu-smi info.",
         )
+
+
+def _execution_ms(summary: Any) -> Optional[float]:
+    """How long the last run took; None if this version of aclruntime does not say.
+
+    `exec_time_list` is a list of milliseconds, from 2024-02-01 on one of (start, end), and does not
+    exist before 2022-07-18.
+    """
+    times = list(getattr(summary, "exec_time_list", ()))
+    if not times:
+        return None
+    try:
+        return float(times[-1])
+    except TypeError:
+        start, end = times[-1]
+        return float(end) - float(start)
 
 
 def _describe_output(tensor: Any) -> TensorInfo:

@@ -1,9 +1,9 @@
-"""python -m exporter: an mmdet checkpoint to a neutral graph and PyTorch's own detections.
+"""python -m exporter: exports an mmdet checkpoint to a neutral graph and reference detections.
 
 Writes into --out:
     neutral.onnx       opset 11 and domain `cascadeport` version 1 (docs/architecture.md)
-    reference/NN.npz   per picture: input (1,3,H,W) float32, boxes (n,5) float32, labels (n) int64
-    export.json        what was exported from what, with digests, and the list of the pictures
+    reference/NN.npz   a picture: input (1,3,H,W) float32, boxes (n,5) float32, labels (n) int64
+    export.json        the config, checkpoint, shapes, digests and pictures of the export
 
 On standard output: JSON lines ("note", "progress", "error", "done"). Exit 0, or 2 after an error.
 """
@@ -17,7 +17,7 @@ import sys
 import time
 
 
-def say(event, **fields):
+def emit(event, **fields):
     print(json.dumps(dict(event=event, **fields)), flush=True)
 
 
@@ -27,16 +27,20 @@ def arguments(argv):
     )
     parser.add_argument("--config", required=True, help="an mmdet 2.8.0 config (CascadeRCNN)")
     weights = parser.add_mutually_exclusive_group(required=True)
-    weights.add_argument("--checkpoint", help="weights, matched key for key")
-    weights.add_argument("--random-weights", type=int, metavar="SEED", help="calibrated ones")
-    parser.add_argument("--sha256", default="", help="of the checkpoint, or its first digits")
+    weights.add_argument("--checkpoint", help="weights; every key must match")
+    weights.add_argument(
+        "--random-weights", type=int, metavar="SEED", help="calibrated random weights"
+    )
+    parser.add_argument(
+        "--sha256", default="", help="sha256 of the checkpoint, or its first digits"
+    )
     parser.add_argument("--shape", type=int, nargs=2, default=(1216, 1216), metavar=("H", "W"))
     parser.add_argument(
         "--calibration-shape",
         type=int,
         nargs=2,
         metavar=("H", "W"),
-        help="what random weights are calibrated at, so that other shapes get the same ones",
+        help="shape for calibrating random weights, so that they are equal for all shapes",
     )
     parser.add_argument("--padding", choices=("centre", "corner"), default="centre")
     parser.add_argument(
@@ -44,15 +48,15 @@ def arguments(argv):
         nargs="+",
         required=True,
         metavar="FILE",
-        help="files or patterns; the first is traced, the others are what the graph is tried on",
+        help="files or patterns; the first is traced, the others verify the graph",
     )
     parser.add_argument("--out", required=True, help="folder to write")
-    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: its own choice")
+    parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch; 0: its default")
     return parser.parse_args(argv)
 
 
 def run(options):
-    """Does the export; returns the content of export.json."""
+    """Runs the export; returns the content of export.json."""
     from . import FORMAT
     from . import model as models
     from .errors import ExportError
@@ -75,22 +79,24 @@ def run(options):
     files = pictures.find(options.pictures)
     if len(files) < 4:
         raise ExportError(
-            "{} pictures are too few: one is traced, three others prove the graph.".format(
+            "{} pictures are too few: one is traced, three others verify the graph.".format(
                 len(files)
             ),
-            next="Give at least four with --pictures, of other aspect ratios.",
+            next="Name at least four with --pictures, of different aspect ratios.",
         )
     digest = None
     if options.checkpoint:
         if not os.path.isfile(options.checkpoint):
             raise ExportError(
-                "There is no such checkpoint.", where=options.checkpoint, next="Fetch it first."
+                "The checkpoint does not exist.",
+                where=options.checkpoint,
+                next="Download it first.",
             )
         digest = checkpoint.check_digest(options.checkpoint, options.sha256)
 
     started = time.time()
     model = models.build(cfg)
-    weights = sum(each.numel() for each in model.parameters()) * 4
+    weights = sum(parameter.numel() for parameter in model.parameters()) * 4
     resources.check(weights, shape, len(files) + 1, options.out)
     quiet = list(pictures.quiet(shape, normalisation))
     load = lambda file: pictures.read(file, shape, normalisation, options.padding)  # noqa: E731
@@ -99,16 +105,16 @@ def run(options):
     if options.checkpoint:
         checkpoint.load(model, options.checkpoint)
     else:
-        say("note", text="calibrating random weights, seed {}".format(options.random_weights))
+        emit("note", text="calibrating random weights, seed {}".format(options.random_weights))
         at = tuple(options.calibration_shape or shape)
-        loud = pictures.read(files[0], at, normalisation, options.padding)
-        faint = next(pictures.quiet(at, normalisation))[1]
-        randomise.randomise(model, options.random_weights, loud, faint)
+        busy = pictures.read(files[0], at, normalisation, options.padding)
+        quiet_one = next(pictures.quiet(at, normalisation))[1]
+        randomise.randomise(model, options.random_weights, busy, quiet_one)
     weights_seconds = time.time() - weights_started
 
     os.makedirs(os.path.join(options.out, "reference"), exist_ok=True)
     neutral = os.path.join(options.out, "neutral.onnx")
-    say("note", text="tracing {} at {} x {}".format(os.path.basename(files[0]), *shape))
+    emit("note", text="tracing {} at {} x {}".format(os.path.basename(files[0]), *shape))
     export_started = time.time()
     boxes, labels, size = export.export(model, traced, neutral)
     export_seconds = time.time() - export_started
@@ -120,28 +126,28 @@ def run(options):
         file = "reference/{:02d}.npz".format(len(listed))
         np.savez(os.path.join(options.out, file), input=picture, boxes=found, labels=classes)
         listed.append({"name": name, "file": file, "traced": traced, "detections": len(found)})
-        say("progress", phase="reference", done=len(listed), total=len(files) + 1)
+        emit("progress", phase="reference", done=len(listed), total=len(files) + 1)
         return found, classes
 
     expected, classes = keep(os.path.basename(files[0]), traced, traced=True)
     same = boxes.shape == expected.shape and np.array_equal(labels, classes)
     if not same or (len(boxes) and np.abs(boxes - expected).max() > 1e-2):
         raise ExportError(
-            "The traced function and mmdet's own inference differ on the traced picture.",
+            "The detections of the traced function differ from mmdet's on the traced picture.",
             where=files[0],
-            next="This is a fault of the exporter: report it with the config.",
+            next="This is a bug in the exporter: report it with the config.",
         )
     for file in files[1:]:
         keep(os.path.basename(file), load(file))
-    while quiet and not any(each["detections"] == 0 for each in listed[1:]):
+    while quiet and not any(entry["detections"] == 0 for entry in listed[1:]):
         name, picture = quiet.pop(0)
         found, _ = reference.detect(model, picture)
         if not len(found):
             keep(name, picture)
-    if not any(each["detections"] == 0 for each in listed[1:]):
+    if not any(entry["detections"] == 0 for entry in listed[1:]):
         raise ExportError(
-            "The detector finds something in every picture, also in those without content, so "
-            "the case of no detection cannot be tried.",
+            "The detector finds objects in every picture, even in those without content, so the "
+            "case of no detections cannot be verified.",
             next="Add a picture in which it finds nothing to --pictures.",
         )
 
@@ -193,15 +199,15 @@ def main(argv=None):
     try:
         record = run(options)
     except ExportError as error:
-        say("error", what=error.what, where=error.where, next=error.next)
+        emit("error", what=error.what, where=error.where, next=error.next)
         return 2
     except MemoryError:
-        say("error", what="Memory ran out.", where="", next="Take a smaller --shape.")
+        emit("error", what="Out of memory.", where="", next="Use a smaller --shape.")
         return 2
     except OSError as error:
-        say("error", what="{}".format(error.strerror), where=str(error.filename or ""), next="")
+        emit("error", what="{}".format(error.strerror), where=str(error.filename or ""), next="")
         return 2
-    say("done", seconds=record["seconds"]["total"], peak_rss_bytes=record["peak_rss_bytes"])
+    emit("done", seconds=record["seconds"]["total"], peak_rss_bytes=record["peak_rss_bytes"])
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Loads a checkpoint key for key: what does not match is an error that names the keys."""
+"""Loads a checkpoint key by key; a mismatch is an error that names the keys."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ import torch
 
 from .errors import ExportError
 
-#: Counters that batch norms keep while training; inference does not read them.
+#: Counters of batch norms for training; inference does not read them.
 IGNORED = ".num_batches_tracked"
 
 
@@ -21,34 +21,35 @@ def sha256_of(path):
 
 
 def check_digest(path, expected):
-    """The file's sha256; ExportError when it does not begin with the digits of `expected`."""
+    """The file's sha256; ExportError if it does not start with the digits in `expected`."""
     found = sha256_of(path)
     if expected and not found.startswith(expected.lower()):
         raise ExportError(
-            "The checkpoint is not the file that was asked for: its sha256 is {}, expected was {}"
-            "{}.".format(found, expected, "..." if len(expected) < 64 else ""),
+            "The checkpoint is not the requested file: its sha256 is {}; expected is {}{}.".format(
+                found, expected, "..." if len(expected) < 64 else ""
+            ),
             where=path,
-            next="Fetch it again; nothing of it has been read.",
+            next="Download it again; it has not been loaded.",
         )
     return found
 
 
 def read(path):
-    """The state dict in a checkpoint file, as saved by mmcv's runner or bare."""
+    """The state dict in a checkpoint file, either bare or as saved by mmcv's runner."""
     try:
         content = torch.load(path, map_location="cpu")
-    except Exception as error:  # a broken pickle or archive raises nearly anything
+    except Exception as error:  # a broken pickle or archive can raise almost anything
         raise ExportError(
-            "The checkpoint cannot be read ({}: {}): it is truncated or no PyTorch checkpoint. "
+            "The checkpoint cannot be read ({}: {}): it is truncated, or not a PyTorch checkpoint. "
             "It has {:,} bytes.".format(
                 type(error).__name__, str(error).split("\n")[0], os.path.getsize(path)
             ),
             where=path,
-            next="Fetch it again and compare its sha256.",
+            next="Download it again and compare its sha256.",
         ) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not state:
-        raise ExportError("The checkpoint holds no weights.", where=path)
+        raise ExportError("The checkpoint contains no weights.", where=path)
     if not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ExportError(
             "The checkpoint is a pickled object, not a dictionary of tensors.", where=path
@@ -57,28 +58,28 @@ def read(path):
 
 
 def renamed(key):
-    """Today's name of a key: early mmdet releases kept the offsets beside the convolution."""
+    """The current name of a key: early mmdet releases had the offsets beside the convolution."""
     for layer in ("conv1", "conv2", "conv3"):
         key = key.replace("." + layer + "_offset.", "." + layer + ".conv_offset.")
     return key[len("module.") :] if key.startswith("module.") else key
 
 
 def load(model, path):
-    """Puts the weights of `path` into `model`; every key and every shape must match."""
+    """Loads the weights in `path` into `model`; every key and every shape must match."""
     given = {renamed(key): value for key, value in read(path).items()}
     wanted = model.state_dict()
     missing = [key for key in wanted if key not in given and not key.endswith(IGNORED)]
     unexpected = [key for key in given if key not in wanted and not key.endswith(IGNORED)]
     shapes = [
-        "{} is {}, the model wants {}".format(key, tuple(value.shape), tuple(wanted[key].shape))
+        "{} is {}, the model has {}".format(key, tuple(value.shape), tuple(wanted[key].shape))
         for key, value in given.items()
         if key in wanted and value.shape != wanted[key].shape
     ]
     if missing or unexpected or shapes:
         parts = [_named("missing", missing), _named("unexpected", unexpected)]
-        parts += [_named("of another shape", shapes)]
+        parts += [_named("with another shape", shapes)]
         raise ExportError(
-            "The checkpoint belongs to another model than the config: "
+            "The checkpoint does not match the config: "
             + "; ".join(part for part in parts if part)
             + ".",
             where=path,
@@ -87,9 +88,9 @@ def load(model, path):
     broken = [key for key, value in given.items() if not bool(torch.isfinite(value).all())]
     if broken:
         raise ExportError(
-            "The checkpoint holds numbers that are not finite: " + _named("keys", broken),
+            "The checkpoint contains values that are not finite: " + _named("keys", broken),
             where=path,
-            next="The training diverged: take an earlier checkpoint.",
+            next="The training diverged: use an earlier checkpoint.",
         )
     model.load_state_dict(given, strict=False)
 

@@ -1,10 +1,9 @@
-"""An mmdet Cascade R-CNN as one function of one picture, without a branch on its content.
+"""An mmdet Cascade R-CNN as a function of one picture, without branches on its content.
 
-mmdet's own inference cannot be traced for other pictures than the traced one: it splits by the
-traced number of proposals, subtracts in place before NMS, and stops early when nothing is
-found. This module calls the same sub-networks with the same weights and says the steps between
-them again, with the four neutral operators where runtimes differ. That both say the same is
-not assumed: every export is compared with mmdet's unchanged inference.
+A trace of mmdet's own inference is wrong for other pictures: it splits by the traced number of
+proposals, subtracts in place before NMS, and stops early when nothing is found. This module calls
+the same sub-networks with the same weights and reimplements the steps between them, with the four
+neutral operators where runtimes differ. Every export is compared with mmdet's unchanged inference.
 """
 
 import numpy as np
@@ -30,12 +29,12 @@ def neutral_deform_conv2d(
 
 
 def decode(boxes, deltas, coder, shape):
-    """Moves boxes by the network's deltas and clips them to the network's picture.
+    """Moves boxes by the network's deltas and clips them to the network's input.
 
     Shapes: boxes (N,4) and deltas (N,4*C) -> (N,4*C), in network pixels. The arithmetic is
     mmdet's `delta2bbox`, operation by operation; only the layout differs: coordinates come
-    first, so that picking one is a slice of the first axis (cheap on every runtime, dear on an
-    NPU when taken from the last axis).
+    first, so that selecting one is a slice of the first axis, which is cheap on every runtime (a
+    slice of the last axis is expensive on an NPU).
     """
     classes = int(deltas.size(1)) // 4
     deltas = deltas.reshape(-1, classes, 4).permute(2, 0, 1)
@@ -66,11 +65,11 @@ class Detector(nn.Module):
         self.sizes = [
             (-(-shape[0] // stride[1]), -(-shape[1] // stride[0])) for stride in generator.strides
         ]
-        # The anchors of a cell and the cells' places, not their sum: a third of the bytes on disk.
+        # The anchors of a cell and the cells' positions, not their sum: a third of the bytes.
         for level, anchors in enumerate(generator.grid_anchors(self.sizes, device="cpu")):
             base = generator.base_anchors[level]
             self.register_buffer("base_%d" % level, base[None])
-            # Places are whole pixels: rounding undoes the rounding of the sum they are taken from.
+            # Positions are whole pixels: rounding undoes the rounding of the sum.
             cells = (anchors[:: len(base), None] - base[:1, None]).round()
             self.register_buffer("cells_%d" % level, cells)
 
@@ -80,7 +79,7 @@ class Detector(nn.Module):
         return self.detect(features, self.propose(features))
 
     def propose(self, features):
-        """The pyramid -> proposals (n,5) by falling score (mmdet's RPNHead)."""
+        """The pyramid -> proposals (n,5) by descending score (mmdet's RPNHead)."""
         head, cfg = self.model.rpn_head, self.model.rpn_head.test_cfg
         anchors, deltas, scores, levels = [], [], [], []
         for level, (cls, reg) in enumerate(zip(*head(features))):
@@ -114,7 +113,7 @@ class Detector(nn.Module):
             layer = extractor.roi_layers[0]
             settings = {
                 "output_size": _pair(layer.output_size),
-                "spatial_scales": tuple(each.spatial_scale for each in extractor.roi_layers),
+                "spatial_scales": tuple(layer.spatial_scale for layer in extractor.roi_layers),
                 "finest_scale": int(extractor.finest_scale),
                 "sampling_ratio": int(layer.sampling_ratio),
                 "aligned": bool(layer.aligned),
@@ -138,10 +137,10 @@ class Detector(nn.Module):
 
 
 class nearest_by_two:
-    """Until the block ends, nearest up-scaling to a size is up-scaling by the whole factor.
+    """Until the block ends, nearest upsampling to a size becomes upsampling by an integer factor.
 
-    The same picture for sides that are multiples of 32, and one constant in the graph instead
-    of a chain of shape arithmetic.
+    For sides that are multiples of 32 the result is the same, with one constant in the graph
+    instead of a chain of shape arithmetic.
     """
 
     def __enter__(self):

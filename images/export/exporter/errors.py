@@ -1,4 +1,4 @@
-"""The one error of the exporter: what happened, where, and what to do next."""
+"""The exporter's error: what happened, where, and what to do next."""
 
 
 class ExportError(Exception):
@@ -7,7 +7,7 @@ class ExportError(Exception):
     Args:
         what: one sentence that says what happened.
         where: the file, key or module it happened in.
-        next: what can be done about it.
+        next: what to do about it.
     """
 
     def __init__(self, what, where="", next=""):

@@ -18,10 +18,10 @@ def export(model, picture, path):
     """
     detector = Detector(model, picture.shape[2:]).eval()
     found = []
-    # The traced call's result is wanted too, and a second call would cost as much as the first.
+    # The traced call's result is needed too; a second call would cost as much as the first.
     detector.register_forward_hook(lambda module, inputs, output: found.append(output))
     with torch.no_grad(), warnings.catch_warnings():
-        # "Converting a tensor to a Python integer": exactly what is meant, shapes are fixed.
+        # "Converting a tensor to a Python integer" is intended: shapes are fixed.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             detector,
@@ -32,7 +32,7 @@ def export(model, picture, path):
             dynamic_axes={"boxes": {0: "detections"}, "labels": {0: "detections"}},
             opset_version=OPSET,
             custom_opsets={DOMAIN: VERSION},
-            # Lowerings fold constants; here it would only triple the anchors' bytes on disk.
+            # Lowerings fold constants; here that would only triple the anchors' bytes on disk.
             do_constant_folding=False,
             keep_initializers_as_inputs=False,
             enable_onnx_checker=False,  # torch's checker does not know the neutral operators

@@ -1,4 +1,4 @@
-"""Builds the detector that an mmdet 2.8.0 config describes, and refuses what cannot be exported."""
+"""Builds the detector of an mmdet 2.8.0 config, and rejects what cannot be exported."""
 
 import os
 
@@ -18,29 +18,29 @@ def check_shape(height, width):
     if wrong:
         near = [max(MULTIPLE, int(round(side / MULTIPLE)) * MULTIPLE) for side in (height, width)]
         raise ExportError(
-            "The network's picture of {} x {} (height x width) cannot be halved five times: "
-            "each side must be a multiple of {}.".format(height, width, MULTIPLE),
+            "The network's input of {} x {} (height x width) cannot be halved five times: each "
+            "side must be a multiple of {}.".format(height, width, MULTIPLE),
             where="--shape {} {}".format(height, width),
             next="The nearest shape is {} x {}.".format(*near),
         )
 
 
 def load_config(path):
-    """Reads an mmdet config; any fault in it is an ExportError."""
+    """Reads an mmdet config; any error in it is an ExportError."""
     if not os.path.isfile(path):
-        raise ExportError("There is no such config.", where=path, next="Check --config.")
+        raise ExportError("The config does not exist.", where=path, next="Check --config.")
     try:
         with open(path, encoding="utf-8") as file:
-            # mmcv compiles a copy of it in a temporary folder, and is noisy when that fails.
+            # mmcv compiles a copy in a temporary folder, and is noisy when that fails.
             compile(file.read(), path, "exec")
         cfg = mmcv.Config.fromfile(path)
-    except Exception as error:  # a config is Python code: anything can come out of it
+    except Exception as error:  # a config is Python code: it can raise anything
         raise ExportError(
             "The config cannot be read: {}: {}".format(type(error).__name__, error), where=path
         ) from error
     if cfg.get("model", {}).get("type") != "CascadeRCNN":
         raise ExportError(
-            "The config describes {!r}; this exporter knows CascadeRCNN.".format(
+            "The config describes {!r}; this exporter supports CascadeRCNN.".format(
                 cfg.get("model", {}).get("type")
             ),
             where=path,
@@ -85,36 +85,36 @@ def build(cfg):
 
 
 def check_exportable(model):
-    """Raises ExportError naming the first module that has no counterpart in the neutral graph."""
+    """Raises ExportError naming the first module without an equivalent in the neutral graph."""
     known = (mmcv_ops.DeformConv2d, mmcv_ops.RoIAlign)
     for name, module in model.named_modules():
         foreign = type(module).__module__.startswith("mmcv.ops.") and not isinstance(module, known)
         if foreign:
             raise ExportError(
-                "The config asks for {}, an operator that no lowering knows.".format(
+                "The config uses {}, an operator that no lowering supports.".format(
                     type(module).__name__
                 ),
                 where=name,
-                next="Deformable convolution v1 (type 'DCN') and RoIAlign are known.",
+                next="Deformable convolution v1 (type 'DCN') and RoIAlign are supported.",
             )
 
-    def demand(fact, what, where):
-        if not fact:
-            raise ExportError("The exporter does not know " + what + ".", where=where)
+    def require(condition, what, where):
+        if not condition:
+            raise ExportError("The exporter does not support " + what + ".", where=where)
 
     rpn, roi = model.rpn_head, model.roi_head
-    demand(not roi.with_mask, "mask heads", "roi_head.mask_head")
-    demand(rpn.use_sigmoid_cls, "an RPN with softmax", "rpn_head.loss_cls")
+    require(not roi.with_mask, "mask heads", "roi_head.mask_head")
+    require(rpn.use_sigmoid_cls, "an RPN with softmax", "rpn_head.loss_cls")
     rpn_cfg, rcnn_cfg = rpn.test_cfg, roi.test_cfg
-    demand(rpn_cfg is not None and rcnn_cfg is not None, "configs without test_cfg", "test_cfg")
-    demand(rpn_cfg.get("min_bbox_size", 0) == 0, "min_bbox_size above 0", "test_cfg.rpn")
-    demand(rpn_cfg.get("nms_post", 0) > 0, "an RPN without nms_post", "test_cfg.rpn")
-    demand(rcnn_cfg.nms.get("type", "nms") == "nms", "this NMS", "test_cfg.rcnn.nms")
-    demand(not rcnn_cfg.nms.get("class_agnostic"), "NMS across classes", "test_cfg.rcnn.nms")
-    demand(rcnn_cfg.get("max_per_img", -1) > 0, "unlimited detections", "test_cfg.rcnn")
+    require(rpn_cfg is not None and rcnn_cfg is not None, "configs without test_cfg", "test_cfg")
+    require(rpn_cfg.get("min_bbox_size", 0) == 0, "min_bbox_size above 0", "test_cfg.rpn")
+    require(rpn_cfg.get("nms_post", 0) > 0, "an RPN without nms_post", "test_cfg.rpn")
+    require(rcnn_cfg.nms.get("type", "nms") == "nms", "this NMS", "test_cfg.rcnn.nms")
+    require(not rcnn_cfg.nms.get("class_agnostic"), "NMS across classes", "test_cfg.rcnn.nms")
+    require(rcnn_cfg.get("max_per_img", -1) > 0, "unlimited detections", "test_cfg.rcnn")
     for index, extractor in enumerate(roi.bbox_roi_extractor):
         where = "roi_head.bbox_roi_extractor.%d" % index
         kind = type(extractor).__name__
-        demand(kind == "SingleRoIExtractor", "the RoI extractor " + kind, where)
+        require(kind == "SingleRoIExtractor", "the RoI extractor " + kind, where)
         for layer in extractor.roi_layers:
-            demand(layer.pool_mode == "avg", "RoIAlign by maximum", where)
+            require(layer.pool_mode == "avg", "RoIAlign with maximum pooling", where)

@@ -1,7 +1,7 @@
 """The four neutral operators, where runtimes differ: domain `cascadeport`, version 1.
 
-Each is an autograd function, because that is what torch 1.7 can export as one node. `forward`
-computes the real thing, so the traced network gives the detections of the traced picture.
+Each is an autograd function, which torch 1.7 exports as one node. `forward` computes the operator,
+so tracing also yields the detections of the traced picture.
 docs/architecture.md lists inputs, attributes and outputs.
 """
 
@@ -40,7 +40,7 @@ class DeformConv(torch.autograd.Function):
 
 
 class RoiExtractor(torch.autograd.Function):
-    """RoI features from the pyramid level that fits each RoI (mmdet's SingleRoIExtractor)."""
+    """RoI features, each RoI from its matching pyramid level (mmdet's SingleRoIExtractor)."""
 
     @staticmethod
     def forward(ctx, settings, rois, *features):
@@ -76,15 +76,15 @@ class RoiExtractor(torch.autograd.Function):
 
 
 def _kept(boxes, scores, groups, iou_threshold, max_detections):
-    """Indices that survive NMS within each group, by falling score."""
-    # mmcv keeps groups apart by moving each of them beyond the largest coordinate of the
-    # others. The same here, with the same rounding: it decides cases near the threshold.
+    """Indices that survive NMS within each group, by descending score."""
+    # mmcv keeps groups apart by moving each beyond the largest coordinate of the others. This does
+    # the same, with the same rounding, which decides cases near the threshold.
     offsets = groups.to(boxes) * (boxes.max() + 1) if boxes.numel() else groups.to(boxes)
     return nms(boxes + offsets[:, None], scores, iou_threshold)[:max_detections]
 
 
 class ProposalNMS(torch.autograd.Function):
-    """NMS of proposals, each pyramid level by itself."""
+    """NMS of proposals, within each pyramid level."""
 
     @staticmethod
     def forward(ctx, boxes, scores, level_ids, iou_threshold, max_detections):
@@ -104,7 +104,7 @@ class ProposalNMS(torch.autograd.Function):
 
 
 class MultiClassNMS(torch.autograd.Function):
-    """NMS of the detections, each class by itself."""
+    """NMS of the detections, within each class."""
 
     @staticmethod
     def forward(ctx, boxes, scores, score_threshold, iou_threshold, max_detections):

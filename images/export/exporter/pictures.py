@@ -1,4 +1,4 @@
-"""Pictures as the network wants them, by mmcv's own operations."""
+"""Preprocesses pictures for the network with mmcv's own operations."""
 
 import glob
 import os
@@ -10,12 +10,12 @@ from .errors import ExportError
 
 
 def find(patterns):
-    """The picture files of paths and glob patterns, in the given order, each once."""
+    """The picture files of paths and glob patterns, in order and without duplicates."""
     found = []
     for pattern in patterns:
         files = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern))
         if not files:
-            raise ExportError("No picture is there.", where=pattern, next="Check --pictures.")
+            raise ExportError("No picture matches.", where=pattern, next="Check --pictures.")
         found += [file for file in files if file not in found]
     return found
 
@@ -49,8 +49,8 @@ def prepare(picture, shape, normalisation, padding="centre"):
 def quiet(shape, normalisation):
     """Pictures in which a detector should find nothing, as (name, float32 (1,3,H,W)).
 
-    Faint noise, not a flat colour: equal scores everywhere would leave the order of proposals
-    to chance.
+    Faint noise, not a flat colour: with equal scores everywhere, the order of proposals would be
+    arbitrary.
     """
     draw = np.random.RandomState(0)
     for name, level, spread in [("grey", 118, 2), ("dark", 16, 1), ("light", 235, 1)]:

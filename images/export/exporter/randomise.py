@@ -1,10 +1,10 @@
-"""Random weights that behave like trained ones, for work on speed and parity.
+"""Random weights that behave like trained ones, for work on throughput and parity.
 
-Weights drawn at random let activations die or explode and detect nothing. So one picture is
-sent through while every layer is scaled by what it sees (layer-sequential unit variance,
-Mishkin and Matas, arXiv:1511.06422): batch norms learn their statistics, offsets of deformable
-convolutions spread over a pixel, proposals overlap, and class scores spread far enough that a
-picture with content gets about a hundred detections and a picture without any gets none.
+With plain random weights, activations vanish or explode and nothing is detected. So a picture is
+run while every layer is scaled according to its input (layer-sequential unit variance, Mishkin
+and Matas, arXiv:1511.06422): batch norms get their statistics, offsets of deformable convolutions
+spread over a pixel, proposals overlap, and class scores spread so far that a picture with content
+gets about a hundred detections and a picture without content gets none.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from torch import nn
 from . import reference
 from .errors import ExportError
 
-#: (end of a layer's name, mean, standard deviation) of the layer's output; the first that fits.
+#: (end of a layer's name, mean, standard deviation) of the layer's output; the first match counts.
 SPREAD = (
     ("conv_offset", 0.0, 0.25),  # pixels
     ("rpn_cls", -1.0, 1.5),  # logits
@@ -25,22 +25,24 @@ SPREAD = (
     ("fc_reg", 0.0, 0.5),  # deltas
     ("", 0.0, 1.0),
 )
-#: No class of a quiet picture may come nearer to the score threshold than this share of it.
+#: In a quiet picture, every class score must stay below this share of the score threshold.
 QUIET = 0.5
 
 
 def randomise(model, seed, picture, quiet):
     """Gives `model` calibrated random weights.
 
-    Nothing in, nothing out: filters sum to zero and batch norms map zero to zero, so a picture
-    without content stays without content through a hundred layers, up to its edges.
+    Filters sum to zero and batch norms map zero to zero, so a picture without content has no
+    activations in a hundred layers, except at its edges.
 
     Args:
         picture: float32 (1,3,H,W) with content, the calibration picture.
-        quiet: float32 (1,3,H,W) in which nothing shall be found.
+        quiet: float32 (1,3,H,W) without content, in which nothing must be found.
     """
     torch.manual_seed(seed)
-    norms = {name: each for name, each in model.named_modules() if isinstance(each, nn.BatchNorm2d)}
+    norms = {
+        name: module for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)
+    }
     with torch.no_grad():
         for module in model.modules():
             norm = isinstance(module, nn.BatchNorm2d)
@@ -49,18 +51,18 @@ def randomise(model, seed, picture, quiet):
                 if getattr(module, "bias", None) is not None:
                     module.bias.zero_()
         for name, norm in norms.items():
-            # Small residual branches, as in trained networks: each block then adds little to
-            # what it passes on, and little to a rounding error in it.
+            # Small residual branches, as in trained networks: a block then adds little to its
+            # input, and little to a rounding error in it.
             low, high = (0.1, 0.3) if name.endswith("bn3") else (0.5, 1.0)
             norm.weight.uniform_(low, high)
             norm.bias.normal_(0, 0.1)
     layers = [head.fc_cls for head in model.roi_head.bbox_head]
-    with _overheard(layers) as loud:
+    with _recorded_inputs(layers) as busy:
         _calibrate(model, norms.values(), picture)
-    with _overheard(layers) as silent:
+    with _recorded_inputs(layers) as silent:
         reference.detect(model, quiet)
     with torch.no_grad():
-        _silence(model, layers, loud, silent)
+        _separate_background(model, layers, busy, silent)
 
 
 def _calibrate(model, norms, picture):
@@ -71,7 +73,7 @@ def _calibrate(model, norms, picture):
             isinstance(module, nn.Conv2d) and module.bias is not None
         )
         if bare:
-            mean, std = next(each[1:] for each in SPREAD if name.endswith(each[0]))
+            mean, std = next(entry[1:] for entry in SPREAD if name.endswith(entry[0]))
             handles.append(module.register_forward_hook(_Standardise(mean, std)))
     try:
         reference.detect(model, picture)
@@ -81,14 +83,14 @@ def _calibrate(model, norms, picture):
 
 
 def _measure(norm, inputs):
-    """A hook before a batch norm: its statistics become those of what it sees."""
+    """A pre-hook of a batch norm: sets its statistics to those of its input."""
     power = inputs[0].pow(2).mean(dim=(0, 2, 3))
     norm.running_var.copy_(power + 1e-3 * power.mean())
     norm.running_mean.copy_(norm.bias * (norm.running_var + norm.eps).sqrt() / norm.weight)
 
 
 class _Standardise:
-    """A forward hook: scales a layer, the first time it runs, to a mean and a spread."""
+    """A forward hook: at the first call, scales a layer to a mean and a standard deviation."""
 
     def __init__(self, mean, std):
         self.mean, self.std, self.done = mean, std, False
@@ -105,7 +107,7 @@ class _Standardise:
 
 
 @contextlib.contextmanager
-def _overheard(layers):
+def _recorded_inputs(layers):
     """The input of each call of `layers`, in the order of the calls."""
     inputs = []
     handles = [
@@ -119,19 +121,19 @@ def _overheard(layers):
             handle.remove()
 
 
-def _silence(model, layers, loud, silent):
-    """Gives the background class weights that tell the quiet picture from the other one.
+def _separate_background(model, layers, busy, silent):
+    """Sets the background class's weights so that they separate quiet pictures from others.
 
     Least squares on the features of both pictures' proposals: the background's logit is 0 for
-    those of the loud one and as high as it must be for those of the silent one.
+    those of the busy one and as high as necessary for those of the quiet one.
     """
-    directions = [_separate(quiet, content) for quiet, content in zip(silent, loud)]
+    directions = [_separate(quiet, content) for quiet, content in zip(silent, busy)]
 
     def logits(features, strength):
         total = 0
-        for layer, each, (weight, bias) in zip(layers, features, directions):
-            output = layer(each)
-            output[:, -1] = (each.matmul(weight) + bias) * strength
+        for layer, rows, (weight, bias) in zip(layers, features, directions):
+            output = layer(rows)
+            output[:, -1] = (rows.matmul(weight) + bias) * strength
             total = total + output
         return total / len(layers)
 
@@ -142,11 +144,11 @@ def _silence(model, layers, loud, silent):
         if logits(silent, strength).softmax(dim=1)[:, :-1].max() < QUIET * threshold
     ]
     strength = strengths[0] if strengths else 0.0
-    found = int((logits(loud, strength).softmax(dim=1)[:, :-1] > threshold).sum())
+    found = int((logits(busy, strength).softmax(dim=1)[:, :-1] > threshold).sum())
     if not strengths or found < 100:
         raise ExportError(
-            "The random weights of this seed cannot tell a picture with content from a quiet one.",
-            next="Take another seed, or a first picture with more in it.",
+            "Random weights of this seed cannot separate a picture with content from a quiet one.",
+            next="Use another seed, or a first picture with more content.",
         )
     for layer, (weight, bias) in zip(layers, directions):
         layer.weight[-1] = weight * strength

@@ -1,4 +1,4 @@
-"""What PyTorch itself detects: mmdet's unchanged inference, recorded."""
+"""The reference detections: mmdet's unchanged inference in PyTorch."""
 
 import numpy as np
 import torch
@@ -9,9 +9,8 @@ from .deform import deform_conv2d, deform_conv_as
 def detect(model, picture):
     """mmdet's `simple_test` of one picture (1,3,H,W).
 
-    Returns boxes float32 (n,5) in network pixels and labels int64 (n), in mmdet's order. Only
-    the deformable convolution is given a CPU kernel; everything else is mmdet's and mmcv's own
-    code, which does not know that it is being compared.
+    Returns boxes float32 (n,5) in network pixels and labels int64 (n), in mmdet's order. Only the
+    kernel of deformable convolution is replaced; everything else is mmdet's and mmcv's own code.
     """
     height, width = picture.shape[2:]
     meta = {
@@ -29,8 +28,8 @@ def detect(model, picture):
         recorded.append(original(*args, **kwargs))
         return recorded[-1]
 
-    # mmdet hands out lists per class, which lose the order of detections: so the last step is
-    # overheard. The attribute of the instance hides the method; deleting it restores that.
+    # mmdet returns lists per class, which lose the order of the detections, so the last step is
+    # recorded. The instance attribute hides the method; deleting it restores the method.
     head.get_bboxes = get_bboxes
     try:
         with torch.no_grad(), deform_conv_as(deform_conv2d):

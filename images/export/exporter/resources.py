@@ -1,4 +1,4 @@
-"""Memory and disk: told before they run out, not after."""
+"""Checks memory and disk space before the export starts."""
 
 import os
 import resource
@@ -10,7 +10,7 @@ GIB = float(1 << 30)
 
 
 def available_memory():
-    """Bytes that this process may still take: of the machine and of its control group."""
+    """Bytes that this process may still allocate, on the machine and in its control group."""
     limits = []
     with open("/proc/meminfo") as file:
         for line in file:
@@ -34,7 +34,7 @@ def available_memory():
 def peak_memory():
     """The largest resident size of this process so far, in bytes.
 
-    From the kernel's own mark for this program; `getrusage` starts from what the parent had used.
+    From the kernel's high-water mark for this process; `getrusage` starts at the parent's.
     """
     try:
         with open("/proc/self/status") as file:
@@ -47,7 +47,7 @@ def peak_memory():
 
 
 def needs(weights, shape, pictures):
-    """(memory, disk) in bytes that an export takes at most.
+    """The most (memory, disk) in bytes that an export needs.
 
     The memory is mostly the columns of the deformable convolutions (proportional to the area) and
     three copies of the weights (module, traced graph, file). Measured: 2.85 GiB for the R101
@@ -60,7 +60,7 @@ def needs(weights, shape, pictures):
 
 
 def check(weights, shape, pictures, folder):
-    """Raises ExportError when memory or disk will not do."""
+    """Raises ExportError if memory or disk space is insufficient."""
     memory, disk = needs(weights, shape, pictures)
     available = available_memory()
     if available is not None and available < memory:
@@ -68,7 +68,7 @@ def check(weights, shape, pictures, folder):
             "The export needs about {:.1f} GiB of memory; {:.1f} GiB are available.".format(
                 memory / GIB, available / GIB
             ),
-            next="Close other programs, raise the container's limit, or take a smaller --shape.",
+            next="Close other programs, raise the container's limit, or use a smaller --shape.",
         )
     free = shutil.disk_usage(os.path.dirname(os.path.abspath(folder))).free
     if free < disk:
@@ -77,5 +77,5 @@ def check(weights, shape, pictures, folder):
                 disk / GIB, free / GIB
             ),
             where=folder,
-            next="Make room, or give --out on another disk.",
+            next="Free some space, or name a folder on another disk with --out.",
         )

@@ -1,10 +1,10 @@
 """A stand-in for aclruntime, the Python module of ais_infer: the same names, argument order and
-errors (Ascend/tools, ais-bench_workload/tool/ais_infer/backend/python). No chip is behind it.
+errors (Ascend/tools, ais-bench_workload/tool/ais_infer/backend/python). It does not use a chip.
 
     session = InferenceSession(model_path, device_id, session_options())
     outputs = session.run([names], [Tensor(array)])
 
-Its times are those of the reference executor on this machine's processor and mean nothing.
+Its times are those of the reference executor on this machine's CPU and are meaningless.
 """
 
 import json
@@ -18,15 +18,15 @@ ASCEND = "/usr/local/Ascend"
 for _site in ("nnrt", "ascend-toolkit"):
     _folder = os.path.join(ASCEND, _site, "latest", "simulator")
     if os.path.isdir(_folder):
-        # Behind the image's own packages: its numpy comes first.
+        # After the image's own packages, so that their numpy comes first.
         sys.path += [_folder, os.path.join(_folder, "packages")]
         break
 
 from cann_stand_in import SIMULATED, om  # noqa: E402, F401
-from cann_stand_in.network import Network  # noqa: E402
+from cann_stand_in.network import SimulatedNetwork  # noqa: E402
 
 __version__ = "0.0.2"
-# onnx's numbers of types to aclruntime's (TensorBase.h).
+# From onnx's type numbers to aclruntime's (TensorBase.h).
 _TYPES = {1: 0, 10: 1, 3: 2, 6: 3, 2: 4, 7: 9}
 _NUMPY = {0: np.float32, 1: np.float16, 2: np.int8, 3: np.int32, 4: np.uint8, 9: np.int64}
 
@@ -51,7 +51,7 @@ class session_options:  # noqa: N801  the module's own name
 
 
 class tensor_desc:  # noqa: N801  the module's own name
-    """What an input or output is like."""
+    """The description of an input or output."""
 
     def __init__(self, name="", datatype=0, format=0, shape=(), size=0):
         self.name = name
@@ -63,7 +63,7 @@ class tensor_desc:  # noqa: N801  the module's own name
 
 
 class sumary:  # noqa: N801  the module's own name and spelling
-    """Milliseconds of every execution."""
+    """The milliseconds of every execution."""
 
     def __init__(self):
         self.exec_time_list = []
@@ -158,7 +158,7 @@ class InferenceSession:
                     ),
                 )
         self._feeds = {
-            # The device knows bytes: an array of another type is read as if it were the right one.
+            # The device sees only bytes: an array of another type is reinterpreted.
             one.name: tensor._array.view(_NUMPY[one.datatype]).reshape(one.shape)
             for tensor, one in zip(feeds, self._inputs)
         }
@@ -220,4 +220,4 @@ def _load(path, soc):
             flush=True,
         )
         raise _error(1, failed)
-    return Network(facts, graph, aipp)
+    return SimulatedNetwork(facts, graph, aipp)

@@ -1,5 +1,5 @@
-"""A stand-in for ais_infer, the vendor's command line around aclruntime: the same flags, names of
-files, lines and sumary.json as Ascend/tools, ais-bench_workload/tool/ais_infer (September 2022).
+"""A stand-in for ais_infer, the vendor's command line for aclruntime: the same flags, file names,
+output lines and sumary.json as Ascend/tools, ais-bench_workload/tool/ais_infer (September 2022).
 
 python3 ais_infer.py --model network.om --input FOLDER --output FOLDER [--outfmt BIN] [--device 0]
 """
@@ -21,7 +21,7 @@ def info(text):
     print("[INFO] {}".format(text), flush=True)
 
 
-def wrong(text):
+def fail(text):
     print("[ERROR] {}".format(text), flush=True)
     raise RuntimeError()
 
@@ -47,7 +47,7 @@ def arguments():
     add("--infer_queue_count", type=int, default=20)
     given = parser.parse_args()
     if given.dymBatch or given.dymHW or given.dymDims or given.dymShape:
-        wrong("the network has one static shape, and this stand-in no other")
+        fail("the network has one static shape; this stand-in supports no dynamic shapes")
     return given
 
 
@@ -56,7 +56,7 @@ def natural(name):
 
 
 def files_of(text, size):
-    """The files of --input, each of which must be one whole input of the network."""
+    """The files of --input, each of which must be one complete input of the network."""
     if not text:
         return ["pure_infer_data"]
     if os.path.isdir(text):
@@ -66,9 +66,9 @@ def files_of(text, size):
         found = text.split(",")
     for path in found:
         if not os.path.isfile(path):
-            wrong("filepath:{} not valid".format(path))
+            fail("filepath:{} not valid".format(path))
         if path.endswith(".bin") and os.path.getsize(path) != size:
-            wrong("arg0 tensorsize: {} filesize: {} not match".format(size, os.path.getsize(path)))
+            fail("arg0 tensorsize: {} filesize: {} not match".format(size, os.path.getsize(path)))
     return found
 
 
@@ -99,8 +99,8 @@ def statistics(times):
     }
 
 
-class Session:
-    """A loaded network that notes what its copies take."""
+class TimedSession:
+    """A loaded network that records the times of its copies."""
 
     def __init__(self, given):
         options = aclruntime.session_options()
@@ -137,12 +137,12 @@ class Session:
 
 def main():
     given = arguments()
-    session = Session(given)
+    session = TimedSession(given)
     folder = None
     if given.output:
         name = given.output_dirname or time.strftime("%Y_%m_%d-%H_%M_%S")
         folder = os.path.join(given.output, name)
-        # Like the true one: what --output names has to exist.
+        # Like the real one, this requires the folder in --output to exist.
         os.mkdir(folder, 0o755)
         info("output path:{}".format(folder))
     listed = {}
@@ -169,8 +169,8 @@ def report(given, session, listed, folder):
     summary["throughput"] = 1000 * given.batchsize / mean if mean else 0
     info("-----------------Performance Summary------------------")
     for key in ("H2D_latency", "NPU_compute_time", "D2H_latency"):
-        told = ", ".join("{} = {}".format(*one) for one in summary[key].items())
-        info("{} (ms): {}".format(key, told))
+        values = ", ".join("{} = {}".format(*one) for one in summary[key].items())
+        info("{} (ms): {}".format(key, values))
     line = "throughput 1000*batchsize({})/NPU_compute_time.mean({}): {}"
     info(line.format(given.batchsize, mean, summary["throughput"]))
     info("------------------------------------------------------")

@@ -1,4 +1,4 @@
-"""What the stand-ins for CANN share. Python 3.9, numpy, onnx, onnxruntime."""
+"""Shared code of the stand-ins for CANN. Python 3.9, numpy, onnx, onnxruntime."""
 
 SIMULATED = True
 VERSION = "5.1.RC2"

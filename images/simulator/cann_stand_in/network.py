@@ -1,4 +1,4 @@
-"""The network of a stand-in's om file, run by onnxruntime on the processor."""
+"""The network of a stand-in's om file, run by onnxruntime on the CPU."""
 
 import re
 
@@ -6,13 +6,13 @@ import numpy as np
 import onnxruntime
 
 
-class Network:
+class SimulatedNetwork:
     """A loaded network.
 
     Args:
-        facts: What the om file says of itself.
+        facts: The metadata of the om file.
         graph: The executable graph's bytes.
-        aipp: The AIPP configuration's text, or None: then the input is float32 NCHW.
+        aipp: The text of the AIPP configuration; None: the input is float32 NCHW.
     """
 
     def __init__(self, facts, graph, aipp):
@@ -34,7 +34,7 @@ class Network:
 
 
 class Aipp:
-    """The normalisation inside the network: (byte - mean - min) * reciprocal, in float16."""
+    """AIPP's normalisation: (byte - mean - min) * reciprocal, in float16."""
 
     def __init__(self, text):
         values = dict(re.findall(r"(\w+)\s*:\s*([\w.+-]+)", text))
@@ -48,7 +48,7 @@ class Aipp:
         self._swap = values.get("rbuv_swap_switch") == "true"
 
     def normalise(self, array):
-        """Bytes (1,H,W,3) to float32 (1,3,H,W), as float16 would hold it."""
+        """Bytes (1,H,W,3) to float32 (1,3,H,W), rounded to float16."""
         if self._swap:
             array = array[..., ::-1]
         result = ((array.astype(np.float32) - self._shift) * self._factor).astype(np.float16)

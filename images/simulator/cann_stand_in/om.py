@@ -1,4 +1,4 @@
-"""The stand-in's om file: a zip of what atc was told and the graph it was given."""
+"""The stand-in's om file: a zip archive of atc's arguments and the graph."""
 
 import json
 import zipfile
@@ -12,14 +12,14 @@ def write(path, facts, graph, aipp=None):
     """Writes an om file.
 
     Args:
-        facts: What atc was told: soc_version, out_nodes, inputs, outputs, ...
+        facts: The metadata: soc_version, precision_mode, inputs, outputs, ...
         graph: The ONNX graph's bytes.
-        aipp: The text of the AIPP configuration, if there is one.
+        aipp: The text of the AIPP configuration, if any.
     """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, content in ((FACTS, json.dumps(facts)), (GRAPH, graph), (AIPP, aipp)):
             if content is not None:
-                # A fixed time: the same graph gives the same file.
+                # A fixed timestamp: equal graphs give equal files.
                 archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
 
 
@@ -27,7 +27,7 @@ def read(path):
     """Reads an om file: (facts, graph, aipp or None).
 
     Raises:
-        ValueError: It is none, or was cut off.
+        ValueError: It is not an om file, or is truncated.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -36,4 +36,4 @@ def read(path):
             aipp = archive.read(AIPP).decode() if AIPP in names else None
             return facts, archive.read(GRAPH), aipp
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
-        raise ValueError("not a whole om file: {}".format(error)) from error
+        raise ValueError("not an om file, or a truncated one: {}".format(error)) from error

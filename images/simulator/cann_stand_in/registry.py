@@ -1,12 +1,12 @@
-"""Which operators atc of CANN 5.1 parses, and what its plug-ins insist on.
+"""The operators that atc of CANN 5.1 parses, and the attributes that its plug-ins require.
 
-The type of a node is DOMAIN::OPSET::OP, DOMAIN being ai.onnx when empty; a plug-in is registered
+The type of a node is DOMAIN::OPSET::OP, DOMAIN being ai.onnx if empty; a plug-in is registered
 for a range of opsets (Ascend/parser, onnx_parser.cc). The three detection operators are registered
-without a domain of their own, for opsets 9 to 13.
+in the default domain, for opsets 9 to 13.
 """
 
 OPSETS = range(8, 14)
-# Operators that exist on Ascend only, by the name that an ONNX file gives them.
+# Operators that only Ascend has, by their names in an ONNX file.
 ASCEND = {
     "DeformableConv2D",
     "DeformableOffsets",
@@ -21,7 +21,7 @@ ASCEND = {
 
 
 def node_type(node, imports):
-    """The type by which atc looks a node up.
+    """The type by which atc looks up a node.
 
     Args:
         node: An ONNX node.
@@ -46,8 +46,8 @@ def is_registered(node, imports):
     return defs.has(node.op_type, max_inclusive_version=version)
 
 
-def faults(node):
-    """What the plug-in of a node refuses, as it says it; empty when it parses."""
+def errors(node):
+    """The messages of a node's plug-in; empty if it parses the node."""
     if node.op_type != "DeformableConv2D":
         return []
     values = {one.name: list(one.ints) for one in node.attribute}
@@ -57,6 +57,6 @@ def faults(node):
         if name in values and len(values[name]) not in (1, 2)
     ]
     if "groups" not in values:
-        # The plug-in's default is 0, which no convolution can have.
+        # The plug-in's default is 0, which is not valid.
         found.append("the groups attr is 0.")
     return found

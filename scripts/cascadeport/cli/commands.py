@@ -110,6 +110,13 @@ def _wheels(call: Call) -> int:
     return wheels.fetch(call.options, call.reporter, target)
 
 
+def _install(call: Call) -> int:
+    from cascadeport.commands.install import install
+
+    target = call.options.target if "target" in call.given else None
+    return install(call.options, call.reporter, target)
+
+
 def _pin(call: Call) -> int:
     from cascadeport.commands.pin import pin
 
@@ -136,7 +143,10 @@ COMMANDS = (
     Command("all", "run the whole pipeline", _all, (*_RUN, "targets", "dry_run")),
     Command("plan", "print what `all` would do, and why", _plan, (*_RUN, "json")),
     Command(
-        "doctor", "look at what a target needs here, and what is missing", _doctor, (*_RUN, "json")
+        "doctor",
+        "check whether a target can run here, and say what is missing",
+        _doctor,
+        (*_RUN, "json"),
     ),
     Command("compare", "write the comparison of finished results again", _compare, _RUN),
     Command(
@@ -146,9 +156,20 @@ COMMANDS = (
         _wheels,
         ("target",),
     ),
+    Command(
+        "install",
+        "install what a target needs on this machine besides `requirements.lock`; without a "
+        "target, for all of them",
+        _install,
+        ("target",),
+    ),
     Command("pin", "write `images/bases.lock`: the digests of the base images", _pin),
     Command("schemas", "write the JSON schemas in `docs/schemas`", _schemas),
-    Command("docs", "write everything that is generated from the sources", _docs),
+    Command(
+        "docs",
+        "write everything that is generated: `docs/command-line.md`, schemas, make's variables",
+        _docs,
+    ),
 )
 """Every command, in the order of the help."""
 

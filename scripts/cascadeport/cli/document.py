@@ -22,8 +22,8 @@ _PAGE = """\
 <!-- Written by `make docs`; do not edit. -->
 # The command line
 
-There are two doors. `make` needs nothing but Python: it makes `.venv` and calls the other one,
-`.venv/bin/cascadeport`. Every option has a variable, which may be before or after `make all`:
+There are two ways in. `make` needs nothing but Python: it creates `.venv` and calls the other one,
+`.venv/bin/cascadeport`. Every option has a variable, which may come before `make` or after it:
 
 ```
 make all TARGET=310P3 LIMIT=20
@@ -31,8 +31,8 @@ LIMIT=20 make all TARGET=310P3
 .venv/bin/cascadeport all --target 310P3 --limit 20
 ```
 
-Values are data: quotes, dollars, spaces and colons in a folder's name reach the program as they
-are. Messages are in the language of the door that you came in by.
+Values are data: quotes, dollars, spaces and colons in a folder's name reach the program unchanged.
+Messages use the notation of the way you came in: `LIMIT=3` from make, `--limit 3` otherwise.
 
 ## Commands
 
@@ -45,13 +45,13 @@ are. Messages are in the language of the door that you came in by.
 
 {options}
 
-`--dry-run` and `--targets` are for `all`, `--json` for `plan` and `doctor`, `--debug` for every
-command, before or after its name. For make a flag is 1 or 0.
+`--dry-run` and `--targets` belong to `all`, `--json` to `plan` and `doctor`; `--debug` works with
+every command, before or after its name. In make a flag is 1 or 0.
 
 ## Environment variables
 
-What is in this table is read, for either door, and nothing else: a `MODEL` or `DEBUG` in your
-shell means nothing to `cascadeport`. With make they can be variables of its command line as well.
+These are read either way, and no others: a `MODEL` or `DEBUG` in your shell means nothing to
+`cascadeport`. On make's command line they can come after `make` as well.
 
 {variables}
 
@@ -65,7 +65,7 @@ shell means nothing to `cascadeport`. With make they can be variables of its com
 ## Output
 
 On a terminal there are progress bars with rate and time left; elsewhere there are plain lines.
-They go to standard error. What the terminal's encoding cannot show is written as an escape.
+They go to standard error. Characters that the terminal's encoding lacks are written as escapes.
 """
 
 _MAKE = """\

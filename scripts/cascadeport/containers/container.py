@@ -12,7 +12,7 @@ from cascadeport.base.paths import REPOSITORY
 from cascadeport.config import compose
 from cascadeport.config.hosts import Host
 from cascadeport.containers import declaration, refusals, sweep
-from cascadeport.containers.transport import Archive, Bind, Transport
+from cascadeport.containers.transport import ArchiveTransport, BindTransport, Transport
 from cascadeport.core.backend import Backend
 from cascadeport.core.follow import follow, tail
 from cascadeport.core.task import Event, Mount, Task
@@ -63,7 +63,9 @@ def run(
     """
     user = _user(service)
     shared = host.local and not _has_user_namespaces(client)
-    transport: Transport = Bind(user) if shared else Archive(client, image, run_id, user)
+    transport: Transport = (
+        BindTransport(user) if shared else ArchiveTransport(client, image, run_id, user)
+    )
     container: Any = None
     failed = True
     try:

@@ -41,7 +41,7 @@ class Transport(Protocol):
         """Removes what was made for the transfer."""
 
 
-class Bind:
+class BindTransport:
     """Bind mounts. A run as root gives its writable folders to the image's user meanwhile.
 
     Args:
@@ -85,7 +85,7 @@ def _own(path: Path, uid: int, gid: int) -> None:
             _own(inner, uid, gid)
 
 
-class Archive:
+class ArchiveTransport:
     """Volumes of the engine's host, filled and read through a container that is never started.
 
     Args:
@@ -142,7 +142,7 @@ class Archive:
         """See `Transport`. A link or a path that would leave the folder is refused."""
         for mount in self._writable:
             chunks, _ = self._carrier.get_archive(mount.target, chunk_size=_BLOCK)
-            stream = io.BufferedReader(_Reader(chunks), buffer_size=_BLOCK)
+            stream = io.BufferedReader(_ChunkFile(chunks), buffer_size=_BLOCK)
             with tarfile.open(fileobj=stream, mode="r|") as archive:
                 for member in archive:
                     _unpack(archive, member, mount.source)
@@ -255,7 +255,7 @@ class _Pipe(io.RawIOBase):
             yield chunk
 
 
-class _Reader(io.RawIOBase):
+class _ChunkFile(io.RawIOBase):
     """Chunks as the file that tarfile reads."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:

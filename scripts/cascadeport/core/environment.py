@@ -7,8 +7,10 @@ image; on this machine the same lock is installed into `.venv-NAME`.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +82,7 @@ class PythonEnvironment:
     def _install(self, reporter: Reporter) -> None:
         name = self.lock.relative_to(REPOSITORY)
         with reporter.stage(f"install {name} into {self.folder.name} (once)"):
-            venv.EnvBuilder(clear=True, with_pip=True, symlinks=os.name != "nt").create(self.folder)
+            _create(self.folder)
             command = [str(self.python), "-m", "pip", "install", "--quiet", "--no-deps"]
             command += ["--disable-pip-version-check", "--only-binary=:all:", "--require-hashes"]
             done = subprocess.run(
@@ -98,3 +100,17 @@ class PythonEnvironment:
                     "for this Python and processor; or run the target with --engine docker.",
                 )
             write_text(self._stamp, self._wanted)
+
+
+def _create(folder: Path) -> None:
+    """Creates an empty environment in place of what is there."""
+    builder = venv.EnvBuilder(clear=True, with_pip=True, symlinks=os.name != "nt")
+    if os.pathsep not in str(folder):
+        builder.create(folder)
+        return
+    # Python refuses to create one below a folder with a colon in its name, because PATH could not
+    # name it. It works there all the same.
+    with tempfile.TemporaryDirectory(prefix="cascadeport-venv-") as temporary:
+        builder.create(Path(temporary) / "venv")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.move(Path(temporary) / "venv", folder)

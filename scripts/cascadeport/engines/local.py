@@ -16,6 +16,7 @@ from cascadeport.config.compose import Service
 from cascadeport.core.backend import Backend
 from cascadeport.core.follow import Chunk, follow, tail
 from cascadeport.core.task import Event, Mount, Task
+from cascadeport.engines import child
 
 # What the numbers of every local run depend on besides the project's own code.
 _PACKAGES = ("numpy", "opencv-python-headless")
@@ -66,10 +67,9 @@ class LocalEngine:
         argv = [python if part == "python3" else part for part in task.argv]
         process = subprocess.Popen(
             argv,
-            # `python3 -m` looks there first. PYTHONPATH could not name a folder with a colon in
-            # its name, and the user's is for another Python.
+            # `python3 -m` looks there first.
             cwd=task.code,
-            env={**_environment(), **task.env},
+            env={**child.environment(), **task.env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -96,13 +96,6 @@ class LocalEngine:
 
     def close(self) -> None:
         """Nothing outlives a task here."""
-
-
-def _environment() -> dict[str, str]:
-    not_inherited = ("PYTHONPATH", "PYTHONSAFEPATH")
-    kept = {key: value for key, value in os.environ.items() if key not in not_inherited}
-    # Names of pictures are UTF-8 on disk, whatever the locale says.
-    return {**kept, "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[Chunk]:

@@ -17,6 +17,7 @@ from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.core.follow import parse_event
+from cascadeport.engines import child
 from cascadeport.graph.verify import Detections, Session
 
 
@@ -75,7 +76,8 @@ def _run(
     settings.write_text(json.dumps(values), encoding="utf-8")
     done = subprocess.run(
         [str(python), "-m", "bundle", "tensors", str(settings), str(arrays), str(out)],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        cwd=REPOSITORY,
+        env=child.environment(),
         capture_output=True,
         check=False,
     )

@@ -1,14 +1,14 @@
 """ONNX to ONNX: the neutral operators, what lowerings share, the contract and its verification."""
 
 from cascadeport.graph.contract import Contract, check_contract
-from cascadeport.graph.lowering import Lowered, Lowering, Request
+from cascadeport.graph.lowering import Lowered, Lowering, LoweringRequest
 from cascadeport.graph.verify import Session, Verification, verify
 
 __all__ = [
     "Contract",
     "Lowered",
     "Lowering",
-    "Request",
+    "LoweringRequest",
     "Session",
     "Verification",
     "check_contract",

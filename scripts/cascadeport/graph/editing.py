@@ -254,27 +254,29 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
 
 
 def load(path: Path) -> onnx.ModelProto:
-    """Reads a model that is one file.
+    """Reads a model in a single file.
 
     Raises:
-        CascadeportError: The file is missing, not ONNX, without a network, or its tensors are in
+        CascadeportError: The file is missing, is not ONNX, contains no network, or has tensors in
             other files.
     """
     if not is_file(path):
         raise CascadeportError(
-            "There is no such ONNX file.", where=str(path), next="Check the path on the model card."
+            "The ONNX file does not exist.",
+            where=str(path),
+            next="Check the path on the model card.",
         )
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf raises its own types, none of them documented
         raise CascadeportError(
-            f"This is not an ONNX file, or a truncated one ({path.stat().st_size:,} bytes).",
+            f"The file is not ONNX, or is truncated ({path.stat().st_size:,} bytes).",
             where=str(path),
             next="Export it again, or copy it again.",
         ) from error
     if not model.graph.node:
         raise CascadeportError(
-            "This ONNX file holds no network.", where=str(path), next="Export the model again."
+            "The ONNX file contains no network.", where=str(path), next="Export the model again."
         )
     refuse_external_data(model, path)
     return model

@@ -1,4 +1,4 @@
-"""Tensors that an ONNX file keeps in other files: refused, because no digest covers those files."""
+"""Rejects ONNX files with tensors in other files, which the ONNX file's digest does not cover."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from cascadeport.base.errors import CascadeportError
 
 
 def refuse_external_data(model: onnx.ModelProto, path: Path) -> None:
-    """Looks for tensors whose values are in other files.
+    """Checks that no tensor's values are in another file.
 
     Raises:
-        CascadeportError: There are some. Their values could change while the ONNX file, whose
-            digest names the model in results, stays the same.
+        CascadeportError: Some are. They could change while the ONNX file, whose digest identifies
+            the model in results, stays the same.
     """
     files = sorted({_location(tensor) for tensor in _tensors(model) if _is_external(tensor)})
     if not files:

@@ -26,7 +26,7 @@ RECORD = "lowering.json"
 
 
 @dataclass(frozen=True)
-class Request:
+class LoweringRequest:
     """What a lowering is to do.
 
     Args:
@@ -95,7 +95,7 @@ class Lowering(ABC):
     proposals: int | None = None
     across_levels: bool = False
 
-    def check(self, request: Request) -> None:  # noqa: B027 - a hook
+    def check(self, request: LoweringRequest) -> None:  # noqa: B027 - a hook
         """Checks a request before anything is done.
 
         Raises:
@@ -112,15 +112,15 @@ class Lowering(ABC):
 
     @abstractmethod
     def rewrite(
-        self, graph: EditableGraph, request: Request, changes: list[str]
+        self, graph: EditableGraph, request: LoweringRequest, changes: list[str]
     ) -> onnx.ModelProto:
         """Rewrites to the runtime's operators; appends to `changes` what they change."""
 
-    def facts(self, model: onnx.ModelProto, request: Request) -> Mapping[str, Any]:
+    def facts(self, model: onnx.ModelProto, request: LoweringRequest) -> Mapping[str, Any]:
         """What the backend's later steps need to know about the lowered graph (JSON)."""
         return {}
 
-    def lower(self, neutral: Path, out: Path, request: Request | None = None) -> Lowered:
+    def lower(self, neutral: Path, out: Path, request: LoweringRequest | None = None) -> Lowered:
         """Rewrites a neutral graph.
 
         Args:
@@ -131,7 +131,7 @@ class Lowering(ABC):
         Raises:
             CascadeportError: The graph is not neutral, or the request cannot be fulfilled.
         """
-        request = request or Request()
+        request = request or LoweringRequest()
         _check(request)
         self.check(request)
         changes: list[str] = []
@@ -148,7 +148,9 @@ class Lowering(ABC):
             facts=self.facts(model, request),
         )
 
-    def _lowered(self, neutral: Path, request: Request, changes: list[str]) -> onnx.ModelProto:
+    def _lowered(
+        self, neutral: Path, request: LoweringRequest, changes: list[str]
+    ) -> onnx.ModelProto:
         graph = EditableGraph(load_neutral(neutral))
         changes += limit_proposals(graph, request.proposals or self.proposals)
         across = self.across_levels if request.across_levels is None else request.across_levels
@@ -161,7 +163,7 @@ class Lowering(ABC):
         return self.rewrite(graph, request, changes)
 
 
-def refuse_precision(lowering: Lowering, request: Request, remedy: str) -> None:
+def refuse_precision(lowering: Lowering, request: LoweringRequest, remedy: str) -> None:
     """Checks that no precision is requested, for lowerings without that choice.
 
     Args:
@@ -178,7 +180,7 @@ def refuse_precision(lowering: Lowering, request: Request, remedy: str) -> None:
         )
 
 
-def _check(request: Request) -> None:
+def _check(request: LoweringRequest) -> None:
     if request.dtype not in ("float32", "uint8"):
         raise CascadeportError(
             f"Unknown input type {request.dtype!r}.", next="Known: float32, uint8."

@@ -1,8 +1,8 @@
-"""What a malformed graph makes fail deep inside, as a sentence.
+"""Turns exceptions from processing a malformed graph into explained errors.
 
-ONNX's checker lets many broken graphs through: tensors whose values do not fill their shape,
-attributes of another type, nodes without outputs. The tools behind this package answer them with
-exceptions of every kind, so the boundary is drawn here, once, around them all.
+ONNX's checker accepts many malformed graphs: tensors with too few values for their shape,
+attributes of the wrong type, nodes without outputs. Other tools then raise exceptions of all
+kinds, which are caught here.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from cascadeport.base.errors import CascadeportError
 
 @contextlib.contextmanager
 def explained(what: str, where: str, next: str = "Export the model again.") -> Iterator[None]:
-    """Turns whatever a graph makes fail into a `CascadeportError`; `--debug` shows its cause.
+    """Turns any exception in the block into a `CascadeportError`; `--debug` shows its cause.
 
     Args:
-        what: What could not be done: "The neutral graph cannot be lowered".
+        what: What failed, e.g. "The neutral graph cannot be lowered".
         where: The file or the node.
         next: What the user can do.
 
     Raises:
-        CascadeportError: The block failed.
+        CascadeportError: The block raised an exception.
     """
     try:
         yield

@@ -49,7 +49,7 @@ def load_neutral(path: Path) -> onnx.ModelProto:
 
 
 def _check(model: onnx.ModelProto, path: Path) -> None:
-    imports = sorted((each.domain, each.version) for each in model.opset_import)
+    imports = sorted((entry.domain, entry.version) for entry in model.opset_import)
     if imports != [("", OPSET), (DOMAIN, VERSION)]:
         found = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in imports)
         raise CascadeportError(

@@ -13,13 +13,15 @@ from cascadeport.graph.editing import Builder, EditableGraph, attribute
 from cascadeport.graph.malformed import explained
 from cascadeport.graph.neutral import DOMAIN
 
-#: Elements of the largest result that becomes a constant: a larger one stays computed.
+#: Elements of the largest result that becomes a constant; larger ones are computed at run time.
 MAX_FOLDED = 1 << 22
-#: Elements of the largest value that is computed here on the way to a constant.
+#: Elements of the largest intermediate value that is computed here.
 MAX_COMPUTED = 1 << 24
-#: Elements of all values that are computed at a time.
+#: Elements of all values that are computed in one round.
 MAX_TOGETHER = 1 << 27
-#: Operators that may leave fewer elements than they read, how many only running tells.
+#: Operators that may never terminate.
+_LOOPS = ("Loop", "Scan")
+#: Operators whose output size is known only after running them; their inputs bound it.
 _SELECTIONS = ("NonZero", "Compress", "Unique", "NonMaxSuppression")
 #: Convolutions whose batch norm can be folded, and the index of their bias.
 CONVOLUTIONS = {("", "Conv"): 2, (DOMAIN, "DeformConv"): 3, ("cann", "DeformableConv2D"): 3}
@@ -55,23 +57,24 @@ def fold_constants(graph: EditableGraph) -> None:
 
 
 def _constant(graph: EditableGraph) -> list[onnx.NodeProto]:
-    """The nodes that read nothing but constants and each other."""
+    """The nodes that read only constants and each other."""
     known = set(graph.constants.names())
     constant: list[onnx.NodeProto] = []
     for node in graph.nodes:
         inputs = [name for name in node.input if name]
-        if node.domain == "" and inputs and all(name in known for name in inputs):
+        if node.domain or node.op_type in _LOOPS:
+            continue
+        if inputs and all(name in known for name in inputs):
             constant.append(node)
             known |= set(node.output)
     return constant
 
 
 def _within_limits(graph: EditableGraph, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """Of constant nodes those whose results are small enough to be computed here.
+    """The constant nodes whose results are small enough to compute here.
 
-    A node of a few bytes may ask for a result of terabytes. Sizes are those of shape inference; a
-    node whose result has no known shape yet waits for the next round, when its inputs are
-    constants.
+    A node of a few bytes can have a result of terabytes. Sizes come from shape inference; a node
+    whose result has no known shape yet waits for the next round, when its inputs are constants.
     """
     if not nodes:
         return []
@@ -90,7 +93,7 @@ def _within_limits(graph: EditableGraph, nodes: list[onnx.NodeProto]) -> list[on
         read = [sizes.get(name) for name in node.input if name]
         made = [sizes.get(name) for name in node.output if name]
         if node.op_type in _SELECTIONS and None not in read:
-            # Indices of as many axes as there are, at most.
+            # Indices along every axis, at most.
             made = [8 * max(size or 0 for size in read) if size is None else size for size in made]
         if None in read or None in made:
             continue
@@ -107,7 +110,7 @@ def _within_limits(graph: EditableGraph, nodes: list[onnx.NodeProto]) -> list[on
 
 
 def fold_batch_norms(graph: EditableGraph) -> None:
-    """Puts batch norms into the weights and biases of the convolutions before them."""
+    """Folds batch norms into the weights and biases of the convolutions before them."""
     producers, consumers = graph.producers(), graph.consumers()
     for norm in [node for node in graph.nodes if node.op_type == "BatchNormalization"]:
         conv = producers.get(norm.input[0])
@@ -175,5 +178,5 @@ def _part(graph: EditableGraph, nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
         onnx.numpy_helper.from_array(np.ascontiguousarray(graph.constants[name]), name)
         for name in sorted(inputs)
     )
-    imports = [each for each in graph.model.opset_import if each.domain == ""]
+    imports = [entry for entry in graph.model.opset_import if entry.domain == ""]
     return helper.make_model(part, opset_imports=imports, ir_version=graph.model.ir_version)

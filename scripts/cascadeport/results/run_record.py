@@ -40,8 +40,8 @@ class Summary(Record):
     latency_ms: Statistics | None = None
 
 
-class SkippedPicture(Record):
-    """A picture that could not be processed, and why."""
+class SkippedEntry(Record):
+    """A picture that the pass skipped, and why."""
 
     id: int
     file: str
@@ -61,7 +61,7 @@ class RunRecord(Record):
     format: Literal[2] = 2
     status: Literal["complete", "partial"]
     problems: list[str] = []
-    skipped: list[SkippedPicture] = []
+    skipped: list[SkippedEntry] = []
     pictures: int
     environment: dict[str, Any] = {}
     summary: Summary = Summary()

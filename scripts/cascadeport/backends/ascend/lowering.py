@@ -23,7 +23,7 @@ import onnx
 from cascadeport.backends.ascend.onnx_plugins import check
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph.editing import Array, Builder, EditableGraph, attribute
-from cascadeport.graph.lowering import Lowering, Request, refuse_precision
+from cascadeport.graph.lowering import Lowering, LoweringRequest, refuse_precision
 from cascadeport.graph.opset19 import set_opset
 from cascadeport.graph.passes import fold_constants
 from cascadeport.graph.rewriting import Rule, Shapes, rewrite, static
@@ -63,7 +63,7 @@ class Ascend(Lowering):
     proposals = PROPOSALS
     across_levels = True
 
-    def check(self, request: Request) -> None:
+    def check(self, request: LoweringRequest) -> None:
         """See `Lowering`."""
         if request.half_nms is False:
             raise CascadeportError(
@@ -82,13 +82,13 @@ class Ascend(Lowering):
         """Nothing to do: AIPP normalises before the graph."""
 
     def rewrite(
-        self, graph: EditableGraph, request: Request, changes: list[str]
+        self, graph: EditableGraph, request: LoweringRequest, changes: list[str]
     ) -> onnx.ModelProto:
         """See `Lowering`."""
         changes.extend(CHANGES)
         return rewritten(graph)
 
-    def facts(self, model: onnx.ModelProto, request: Request) -> Mapping[str, Any]:
+    def facts(self, model: onnx.ModelProto, request: LoweringRequest) -> Mapping[str, Any]:
         """The arguments of `atc` that depend on the graph: see `AtcArguments`."""
         text = None
         if request.dtype == "uint8" and request.mean is not None and request.std is not None:

@@ -12,7 +12,7 @@ from packaging.version import Version
 from pydantic import Field
 
 from cascadeport.backends.onnxruntime import nvidia
-from cascadeport.backends.onnxruntime.lowering import Current, Standard
+from cascadeport.backends.onnxruntime.lowering import CurrentOperators, StandardOperators
 from cascadeport.base.errors import CascadeportError
 from cascadeport.config.options import Options
 from cascadeport.config.targets import Target
@@ -62,7 +62,7 @@ class OnnxRuntime(Backend[OnnxRuntimeTarget]):
     """onnxruntime on a CPU or a CUDA GPU."""
 
     Row = OnnxRuntimeTarget
-    lowerings = (Current, Standard)
+    lowerings = (CurrentOperators, StandardOperators)
     checks = (
         Check("load", lambda context: _on_cpu(context) and context.is_here, _load),
         *nvidia.checks(lambda context: getattr(context.target, "provider", "") == _CUDA),
@@ -72,12 +72,12 @@ class OnnxRuntime(Backend[OnnxRuntimeTarget]):
         """See `Backend`: an onnxruntime without `DeformConv` (as on Python 3.10) runs the same
         network in standard operators, and the plan says so."""
         if engine != "local" or _has_deform_conv():
-            return LoweringChoice(Current())
+            return LoweringChoice(CurrentOperators())
         note = (
             f"onnxruntime {_installed()} has no DeformConv: the network runs in standard "
             "operators, which is slower; the detections are the same"
         )
-        return LoweringChoice(Standard(), (note,))
+        return LoweringChoice(StandardOperators(), (note,))
 
     def session(self, network: Path, lowering: str) -> Session | None:
         """See `Backend`. The CPU provider verifies for all: float32 is the same in each."""

@@ -7,16 +7,16 @@ import onnx
 from cascadeport.graph import opset11, opset19
 from cascadeport.graph.editing import EditableGraph
 from cascadeport.graph.float16 import convert_to_float16
-from cascadeport.graph.lowering import Lowering, Request, refuse_precision
+from cascadeport.graph.lowering import Lowering, LoweringRequest, refuse_precision
 
 
-class Current(Lowering):
+class CurrentOperators(Lowering):
     """Opset 19, where deformable convolution is an operator; float32 or float16."""
 
     name = "onnxruntime"
 
     def rewrite(
-        self, graph: EditableGraph, request: Request, changes: list[str]
+        self, graph: EditableGraph, request: LoweringRequest, changes: list[str]
     ) -> onnx.ModelProto:
         """See `Lowering`."""
         rewritten = opset19.rewritten(graph)
@@ -25,18 +25,18 @@ class Current(Lowering):
         return opset19.finish(rewritten)
 
 
-class Standard(Lowering):
+class StandardOperators(Lowering):
     """Opset 11, standard operators only."""
 
     name = "onnxruntime-1.9"
 
-    def check(self, request: Request) -> None:
+    def check(self, request: LoweringRequest) -> None:
         """See `Lowering`."""
         remedy = "Use an onnxruntime of 1.32 or later, or leave --precision out."
         refuse_precision(self, request, remedy)
 
     def rewrite(
-        self, graph: EditableGraph, request: Request, changes: list[str]
+        self, graph: EditableGraph, request: LoweringRequest, changes: list[str]
     ) -> onnx.ModelProto:
         """See `Lowering`."""
         return opset11.lower(graph)

@@ -50,7 +50,9 @@ VARIABLES = (
     Variable("MEMORY", "a container's memory limit, e.g. `16g`", _COMPOSE),
     Variable("CONVERT_MEMORY", "the same for atc, which needs more than 4 GB", _ASCEND),
     Variable("GPU", "the GPU's number; `0` unless given", "compose/t4.yaml"),
-    Variable("ASCEND_GID", "the group of the device nodes; that of `/dev/davinci0`", _ASCEND),
+    Variable(
+        "ASCEND_GID", "the group of the device nodes; that of `/dev/davinci0` unless given", _ASCEND
+    ),
     Variable("ASCEND_DRIVER", "the driver; `/usr/local/Ascend/driver`", f"{_ASCEND}, doctor"),
     Variable("ASCEND_GLOBAL_LOG_LEVEL", "CANN's log level; `3`: errors", _ASCEND),
     *(
@@ -66,7 +68,7 @@ VARIABLES = (
     Variable("EXPORT_BASE_IMAGE", "the same for the export's image: a Python 3.7", _BUILDS),
     Variable("EXPORT_BUILD_IMAGE", "the image with a compiler that builds its wheels", _BUILDS),
     Variable("CANN", "the folder of the vendor's packages; `images/ascend/cann`", _BUILDS),
-    Variable("WHEELS", "a wheelhouse, e.g. `build/wheels`: builds without a network", _BUILDS),
+    Variable("WHEELS", "a wheelhouse, e.g. `build/wheels`, for builds without a network", _BUILDS),
     Variable("PIP_INDEX_URL", "the package index", _PIP),
     Variable("PIP_NO_INDEX", "`1`: no index", _PIP_HERE),
     Variable("PIP_FIND_LINKS", "folders of packages", _PIP_HERE),
@@ -77,12 +79,15 @@ VARIABLES = (
     Variable("DOCKER_HOST", "the Docker Engine of targets without a row in hosts.toml", "commands"),
     Variable("DOCKER_TLS_VERIFY", "`1`: TLS for it", "commands"),
     Variable("DOCKER_CERT_PATH", "the folder of its certificates", "commands"),
+    Variable(
+        "CASCADEPORT_INSECURE_TCP", "`1`: a `tcp://` DOCKER_HOST may go without TLS", "commands"
+    ),
     # The export.
     Variable("CASCADEPORT_EXPORT_ENV", "the export's environment; `.venv-export`", "export, tests"),
-    Variable("PYTHON37", "the Python 3.7 that it is made with", "`make export-env`"),
-    Variable("MAX_JOBS", "how many compilers run at once there", "`make export-env`"),
+    Variable("PYTHON37", "the Python 3.7 that it is created with", "`make export-env`"),
+    Variable("MAX_JOBS", "how many compilers run at once", "`make export-env`"),
     # The Makefile's own.
-    Variable("PYTHON", "the Python that `.venv` is made with; `python3`", _MAKE),
+    Variable("PYTHON", "the Python that `.venv` is created with; `python3`", _MAKE),
     Variable("VENV", "the virtual environment; `.venv`. No spaces", _MAKE),
     Variable("TESTS", "words for pytest, e.g. `-k report`", "`make test`"),
     Variable("ONLY", "benchmarks to run, by name; all unless given", "`make bench`"),

@@ -65,7 +65,7 @@ class Options:
     )
     simulate: bool = option("run an Ascend target on a stand-in for CANN", default=False)
     bins: bool = option(
-        "run an Ascend target by the vendor's `ais_infer` and `.bin` files "
+        "run an Ascend target with the vendor's `ais_infer` and `.bin` files "
         "([containers.md](containers.md)); a row of its own",
         default=False,
     )

@@ -142,7 +142,7 @@ def _lower(
     suffix = card.input.suffix(shape)
     parts = (lowering.name + suffix, semantics.name)
     product = context.options.build / "models" / card.name / "-".join(filter(None, parts))
-    request = graph.Request(
+    request = graph.LoweringRequest(
         dtype=card.input.dtype,
         mean=card.input.mean,
         std=card.input.std,

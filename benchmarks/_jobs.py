@@ -1,4 +1,4 @@
-"""The bundle's job as benchmarks need it: what they do not choose is as on the R101's card."""
+"""The bundle's job for benchmarks; the defaults are those of the R101's card."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def make_job(folder: Path, **sections: Any) -> Job:
     """A checked job.
 
     Args:
-        folder: Where relative paths of the job start.
-        sections: Whole sections of the job that differ from the ones here. `networks`, `input`,
-            `classes` and `pictures` have to be among them.
+        folder: The base of relative paths in the job.
+        sections: Sections of the job that replace the defaults. `networks`, `input`, `classes` and
+            `pictures` are required.
     """
     content = {
         "format": FORMAT,

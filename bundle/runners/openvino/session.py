@@ -1,0 +1,255 @@
+"""A network compiled by OpenVINO for the requested device, in float32.
+
+By default OpenVINO computes in bfloat16 where a processor has it, and in float16 on a GPU.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any, Dict, Sequence
+
+import numpy as np
+
+from bundle.errors import BundleError
+from bundle.job import Job, NetworkFile
+from bundle.runners import Outputs, Runner
+from bundle.runners.contract import TensorInfo, check_contract
+from bundle.runners.openvino.quiet import silence
+
+silence()
+try:
+    import openvino
+    from openvino.frontend import FrontEndManager
+
+    from bundle.runners.openvino import operators
+except ImportError as failure:
+    raise BundleError(
+        "openvino cannot be imported: {}.".format(failure),
+        "runner openvino",
+        "Install openvino 2025.0 or later into this Python.",
+    ) from None
+
+_VERSION = openvino.__version__.split("-")[0]
+_PRECISION = "INFERENCE_PRECISION_HINT"
+_THREADS = "INFERENCE_NUM_THREADS"
+_TYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32", "f64": "float64"}
+_TYPES.update({"i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64"})
+_TYPES.update({"u8": "uint8", "u16": "uint16", "u32": "uint32", "u64": "uint64"})
+
+
+class OpenvinoRunner(Runner):
+    """A network compiled for one device, and one request to run it."""
+
+    def __init__(self, job: Job, network: NetworkFile) -> None:
+        self._path = network.path
+        self._device = job.runner.provider or "CPU"
+        core = openvino.Core()
+        _check_device(core, self._device)
+        model = _read(network)
+        check_contract(
+            job,
+            network,
+            _tensors(model.inputs, job),
+            _tensors(model.outputs, job),
+            "Correct names, shape and dtype in the model card, or export the network again.",
+        )
+        _fix_shape(model, job, network)
+        properties = _properties(job, self._device)
+        _check_rounding(model, properties, network)
+        compiled = _compile(core, model, self._device, properties, network)
+        self._description = _describe(core, compiled, self._device, properties, network)
+        names = [tensor.name for tensor in _tensors(compiled.outputs, job)]
+        self._outputs = [names.index(job.runner.boxes), names.index(job.runner.labels)]
+        self._request = compiled.create_infer_request()
+
+    def describe(self) -> Dict[str, Any]:
+        return dict(self._description)
+
+    def run(self, batch: np.ndarray) -> Outputs:
+        start = time.perf_counter()
+        try:
+            # Not `infer`: with one thread it loses errors of operators whose shapes depend on the
+            # picture, and returns the outputs of the previous one. The input is not copied.
+            self._request.start_async({0: batch}, share_inputs=True)
+            self._request.wait()
+            # Copied, because the next run overwrites them.
+            boxes, labels = (
+                self._request.get_output_tensor(index).data.copy() for index in self._outputs
+            )
+        except Exception as failure:  # OpenVINO's own errors share no public base
+            raise BundleError(
+                "OpenVINO could not run the network: {}".format(_reason(failure)),
+                self._path,
+                "Check that the network's operators are supported by OpenVINO {} on {}.".format(
+                    _VERSION, self._device
+                ),
+            ) from None
+        elapsed = (time.perf_counter() - start) * 1000.0
+        return Outputs(boxes, labels, device_ms=elapsed)
+
+    def close(self) -> None:
+        self._request = None
+
+
+def _check_device(core: Any, requested: str) -> None:
+    """Refuses AUTO, HETERO and the like, which choose one device or several silently."""
+    available = core.available_devices
+    if not any(_is_device(device, requested) for device in available):
+        raise BundleError(
+            "OpenVINO {} has no device '{}' here.".format(_VERSION, requested),
+            "runner.provider",
+            "It has {}. A GPU needs its driver, and OpenCL's, to be seen.".format(
+                ", ".join(available) or "none"
+            ),
+        )
+
+
+def _is_device(device: str, requested: str) -> bool:
+    """Whether a device is the requested one: `GPU` and `GPU.0` are the same."""
+    return re.sub(r"[.]0$", "", device) == re.sub(r"[.]0$", "", requested)
+
+
+def _read(network: NetworkFile) -> Any:
+    """Reads the file by the ONNX front end: `read_model` would try every format on a broken one."""
+    front = FrontEndManager().load_by_framework("onnx")
+    front.add_extension(operators.deform_conv())
+    try:
+        model = front.convert(front.load(network.path))
+        operators.correct(model)
+        return model
+    except Exception as failure:  # OpenVINO's own errors share no public base
+        raise BundleError(
+            "OpenVINO cannot read the network: {}".format(_reason(failure)),
+            network.path,
+            "Check that the file is an ONNX network of operators that OpenVINO {} knows.".format(
+                _VERSION
+            ),
+        ) from None
+
+
+def _fix_shape(model: Any, job: Job, network: NetworkFile) -> None:
+    """Gives an input whose sizes the graph leaves open the only ones that it will see."""
+    if not model.inputs[0].get_partial_shape().is_dynamic:
+        return
+    expected = list(job.preprocess.batch(network.shape))
+    try:
+        model.reshape(expected)
+    except Exception as failure:  # OpenVINO's own errors share no public base
+        raise BundleError(
+            "The network cannot take an input of {}: {}".format(expected, _reason(failure)),
+            network.path,
+            "Correct the shape in the model card, or export the network again.",
+        ) from None
+
+
+def _properties(job: Job, device: str) -> Dict[str, Any]:
+    properties: Dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "EXECUTION_MODE_HINT": "ACCURACY",
+        _PRECISION: "f32",
+    }
+    if device == "CPU":
+        # Pinned threads would compete with those that prepare pictures, and every process would
+        # pin its own to the same cores.
+        properties.update({_THREADS: job.runner.threads, "ENABLE_CPU_PINNING": False})
+    properties.update(job.runner.options.get("properties", {}))
+    return properties
+
+
+def _compile(
+    core: Any, model: Any, device: str, properties: Dict[str, Any], network: NetworkFile
+) -> Any:
+    try:
+        return core.compile_model(model, device, properties)
+    except Exception as failure:  # OpenVINO's own errors share no public base
+        raise BundleError(
+            "OpenVINO cannot load the network onto {}: {}".format(device, _reason(failure)),
+            network.path,
+            "Check runner.options.properties, and that OpenVINO {} supports the network's "
+            "operators there.".format(_VERSION),
+        ) from None
+
+
+def _check_rounding(model: Any, properties: Dict[str, Any], network: NetworkFile) -> None:
+    """Refuses a graph that rounds to float16, which OpenVINO drops when it computes in float32."""
+    halves = sum(
+        node.get_type_name() != "Constant" and port.get_element_type().get_type_name() == "f16"
+        for node in model.get_ops()
+        for port in node.outputs()
+    )
+    if halves and str(properties[_PRECISION]) != "f16":
+        raise BundleError(
+            "{} operators of the network compute in float16; OpenVINO would compute them in "
+            "{}.".format(halves, properties[_PRECISION]),
+            network.path,
+            "Lower it for this target without float16 (no PRECISION and no NMS_PRECISION).",
+        )
+
+
+def _describe(
+    core: Any, compiled: Any, requested: str, properties: Dict[str, Any], network: NetworkFile
+) -> Dict[str, Any]:
+    """Describes what was compiled, and compares it with what was requested.
+
+    Raises:
+        BundleError: It is for another device, or of another precision.
+    """
+    devices = list(compiled.get_property("EXECUTION_DEVICES"))
+    if len(devices) != 1 or not _is_device(devices[0], requested):
+        raise BundleError(
+            "{} was requested, but the network runs on {}.".format(
+                requested, ", ".join(devices) or "nothing"
+            ),
+            network.path,
+            "Check the device's driver and libraries. A silent fallback is never accepted.",
+        )
+    # A precision is a hint to OpenVINO: given f16, a processor computes in bf16 or f32.
+    precision = compiled.get_property(_PRECISION).get_type_name()
+    if precision != str(properties[_PRECISION]):
+        raise BundleError(
+            "{} was requested, but {} computes in {}.".format(
+                properties[_PRECISION], requested, precision
+            ),
+            network.path,
+            "Name a precision that the device has, or none, in runner.options.properties.",
+        )
+    description = {
+        "runtime": "openvino",
+        "runtime_version": _VERSION,
+        "provider": requested,
+        "providers": devices,
+        "device": core.get_property(devices[0], "FULL_DEVICE_NAME"),
+        "precision": _TYPES.get(precision, precision),
+        "problems": [],
+    }
+    if requested == "CPU":
+        # At most one for each core, whatever was requested.
+        description["threads"] = compiled.get_property(_THREADS)
+    return description
+
+
+def _tensors(ports: Sequence[Any], job: Job) -> Sequence[TensorInfo]:
+    """Inputs or outputs as the contract describes them; of several names, the expected one."""
+    wanted = (job.runner.input, job.runner.boxes, job.runner.labels)
+    found = []
+    for port in ports:
+        names = sorted(port.get_names(), key=lambda name: (name not in wanted, name))
+        kind = port.get_element_type().get_type_name()
+        shape = port.get_partial_shape()
+        sizes = None if shape.rank.is_dynamic else [_size(one) for one in shape]
+        found.append(TensorInfo("".join(names[:1]), _TYPES.get(kind, kind), sizes))
+    return found
+
+
+def _size(dimension: Any) -> Any:
+    return "?" if dimension.is_dynamic else dimension.get_length()
+
+
+def _reason(failure: Exception) -> str:
+    """The reason in a message that begins with source locations inside OpenVINO."""
+    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
+    if "Summary:" in lines:
+        return "; ".join(line.lstrip("- ") for line in lines[lines.index("Summary:") + 1 :])
+    return lines[-1] if lines else type(failure).__name__
