@@ -102,7 +102,7 @@ def test_a_published_accuracy_of_other_data_is_compared_with_nothing(
     ("key", "reason"),
     [
         ("bundle_digest", "another bundle"),
-        ("model_digest", "another checkpoint"),
+        ("model_digest", "another model"),
     ],
 )
 def test_results_of_different_digests_are_not_comparable(
@@ -234,7 +234,7 @@ def test_one_chip_of_many_is_a_column_where_there_are_many(
 def test_results_with_different_inputs_are_distinguishable(
     compared: Compared, tmp_path: Path, boxes: datasets.Dataset
 ) -> None:
-    """One checkpoint in two shapes: every row says its own where they differ."""
+    """One checkpoint in two shapes: every row says its own, and they are not compared."""
     wide = "800x1344, 1344x800, pictures to 1333x800"
     finished.finish(tmp_path, boxes)
     alike = compared(tmp_path)
@@ -250,6 +250,8 @@ def test_results_with_different_inputs_are_distinguishable(
     )
     table = compared(tmp_path)
     assert table.inputs == ["1216x1216", wide]
+    assert [row.status for row in table.rows] == ["measured", "invalid"]
+    assert "other input shapes, resize than CPU, onnxruntime" in table.rows[1].reason
     text = tables.as_markdown(table)
     assert "input" not in text.splitlines()[0]
     assert "- CPU, onnxruntime: input 1216x1216" in text

@@ -76,6 +76,7 @@ def test_pictures_without_a_result_make_it_invalid(tmp_path: Path, boxes: datase
         model_digest="m",
         dataset_digest="d",
         semantics=[],
+        settings={},
         evaluation=made.evaluation,
         run=fewer,
     )

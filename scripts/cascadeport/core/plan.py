@@ -71,8 +71,8 @@ class Plan:
         row: The name of the result's folder and row.
         stages: In the order in which they run.
         semantics: What the user chose instead of the target's own.
-        model_digest: The digest of what was trained; of random weights, of what they are drawn
-            from.
+        model_digest: The digest of the card's graph, else of its checkpoint as far as the card has
+            it; of random weights, of what they are drawn from.
         variant: How the pass differs from the target's usual one, if it does.
         notes: What has to be said about the plan.
     """

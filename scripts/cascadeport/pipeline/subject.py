@@ -17,7 +17,8 @@ class Subject(BaseModel):
         variant: How the pass differs from the target's usual one.
         model: The card's name.
         seed: Of random weights.
-        model_digest: The digest of what was trained.
+        model_digest: The digest of the checkpoint that was exported, else of the card's graph; of
+            random weights, of what they are drawn from.
         checkpoint_sha256: The checkpoint's, where the network was made from one.
         dataset_digest: The data set's, when the pass began.
         pictures: How many pictures the data set has.

@@ -23,7 +23,7 @@ from cascadeport.pipeline.stages.evaluate import DETECTIONS, EVALUATION
 from cascadeport.pipeline.subject import Subject
 from cascadeport.results import chain as chains
 from cascadeport.results import result as results
-from cascadeport.results import run_record, times
+from cascadeport.results import run_record, settings, times
 from cascadeport.results.differences import differences
 from cascadeport.results.result import DatasetFacts, ModelFacts, PublishedAccuracy, Result, Status
 from cascadeport.results.run_record import RunRecord, Summary
@@ -117,6 +117,7 @@ def compute(folder: Path, facts: Known) -> Result:
         model_digest=subject.model_digest,
         dataset_digest=subject.dataset_digest,
         semantics=[*_random_weights(subject), *subject.changes],
+        settings=settings.of_job(chain.settings),
         evaluation=evaluated,
         run=run.model_copy(update={"summary": summary}),
         files={"geometry": "infer/geometry.jsonl", "log": "infer/infer.log"},
@@ -224,6 +225,7 @@ def assemble(
     model_digest: str,
     dataset_digest: str,
     semantics: Sequence[str],
+    settings: Mapping[str, Any],
     evaluation: Evaluation,
     run: RunRecord,
     files: Mapping[str, str] | None = None,
@@ -238,6 +240,7 @@ def assemble(
         dataset: The data set it ran on.
         model_digest: The digest of what was trained; the same on every target.
         dataset_digest: The digest of the data set.
+        settings: The card's settings that the pass ran with.
         semantics: What the target's lowering changed in the model's meaning, in sentences.
         evaluation: The accuracy.
         run: run.json.
@@ -269,6 +272,8 @@ def assemble(
         bundle_digest=run.digests.bundle,
         model_digest=model_digest,
         dataset_digest=dataset_digest,
+        settings_digest=digest.of_value(dict(settings)),
+        settings=dict(settings),
         semantics=list(semantics),
         evaluation=evaluation,
         run=run if timed else _without_times(run),

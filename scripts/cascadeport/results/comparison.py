@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from cascadeport.base.errors import CascadeportError
-from cascadeport.results import collate
+from cascadeport.results import collate, settings
 from cascadeport.results import result as results
 from cascadeport.results.collate import Known
 from cascadeport.results.published import PublishedFigures
@@ -21,7 +21,7 @@ FORMAT = 2
 
 _DIGESTS = {
     "bundle_digest": "another bundle",
-    "model_digest": "another checkpoint",
+    "model_digest": "another model",
     "dataset_digest": "another data set",
 }
 
@@ -49,6 +49,7 @@ class Row(BaseModel):
     bundle_digest: str | None = None
     model_digest: str | None = None
     dataset_digest: str | None = None
+    settings_digest: str | None = None
     semantics: list[str] = []
 
 
@@ -121,7 +122,7 @@ def _checked(path: Path, known: Known) -> Result:
 def compare(found: Sequence[Found], published: Sequence[PublishedFigures] = ()) -> Comparison:
     """Compares results.
 
-    A result with another bundle, checkpoint or data set than the first measured one is invalid in
+    A result with another bundle, model or data set, or with other settings of the card, than the first measured one is invalid in
     the comparison. Accuracy is compared with the first comparable published one, else with the
     first measured row's.
 
@@ -180,6 +181,7 @@ def _row(found: Found, anchor: Result | None) -> Row:
         bundle_digest=result.bundle_digest,
         model_digest=result.model_digest,
         dataset_digest=result.dataset_digest,
+        settings_digest=result.settings_digest,
         semantics=result.semantics,
     )
 
@@ -190,6 +192,8 @@ def _mismatch(result: Result, anchor: Result) -> str:
         for key, what in _DIGESTS.items()
         if getattr(result, key) != getattr(anchor, key)
     ]
+    if others := settings.different(result.settings, anchor.settings):
+        parts.append(f"other {', '.join(others)}")
     if not parts:
         return ""
     return f"{' and '.join(parts)} than {anchor.title}; run it again to compare"

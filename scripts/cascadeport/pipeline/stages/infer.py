@@ -158,14 +158,16 @@ def _read(folder: Path) -> dict[str, Any]:
 def _subject(
     context: Context, card: Card, dataset: Dataset, graphs: Graphs, semantics: Semantics
 ) -> Subject:
+    # Known in full only now: a card may pin a checkpoint by its first digits.
+    checkpoint = export.exported_checkpoint(graphs.stages)
     return Subject(
         target=context.name,
         semantics=semantics,
         variant=backends.of(context.target).variant(context.options),
         model=card.name,
         seed=card.seed,
-        model_digest=export.model_digest(card, graphs.stages),
-        checkpoint_sha256=card.checkpoint.sha256 if card.checkpoint else None,
+        model_digest=checkpoint or export.model_digest(card, graphs.stages),
+        checkpoint_sha256=checkpoint,
         dataset_digest=dataset.digest,
         pictures=len(dataset.items),
         changes=tuple(lower.changes(graphs.stages)),
