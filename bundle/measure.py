@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from bundle.errors import BundleError
 
 STEPS = ("decode", "preprocess", "h2d", "device", "d2h", "postprocess")
-HEADER = "pass,id,chip," + ",".join(step + "_ms" for step in STEPS) + "\n"
+HEADER = "pass,id,chip," + ",".join(step + "_ms" for step in STEPS) + ",finished_ms\n"
+# Statistics are derived from times as times.csv has them, so that they can be derived again from
+# the file, to the last bit.
+_DIGITS = 4
 
 # Each percentile and how many samples it needs: so many that with 99 % confidence at least two are
 # beyond it. That is the least n with P(Binomial(n, 1 - p) <= 1) <= 0.01, as in loadgen's early
@@ -38,10 +43,16 @@ class Times:
     postprocess: Optional[float] = None
     chip: int = 0
 
-    def row(self, number: int, picture_id: int) -> str:
-        """A line of times.csv: `number` is that of the pass."""
-        values = [getattr(self, step) for step in STEPS]
-        cells = ["" if value is None else "{:.4f}".format(value) for value in values]
+    def row(self, number: int, picture_id: int, finished: float) -> str:
+        """A line of times.csv.
+
+        Args:
+            number: The pass, from 1.
+            picture_id: The picture.
+            finished: When it was finished, in seconds since the pass started.
+        """
+        values = [getattr(self, step) for step in STEPS] + [finished * 1000.0]
+        cells = ["" if value is None else "{:.{}f}".format(value, _DIGITS) for value in values]
         return "{},{},{},{}\n".format(number, picture_id, self.chip, ",".join(cells))
 
 
@@ -58,9 +69,15 @@ class Pass:
         for step, values in self._steps.items():
             value = getattr(times, step)
             if value is not None:
-                values.append(value)
-        self._finished.append(finished)
+                values.append(round(value, _DIGITS))
+        self._finished.append(round(finished * 1000.0, _DIGITS))
         self._chips.append(times.chip)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether every picture was finished after the one before it, as in a real pass."""
+        finished = self._finished
+        return all(before <= after for before, after in zip(finished, finished[1:]))
 
     @property
     def pictures(self) -> int:
@@ -80,18 +97,70 @@ class Pass:
         count = self.pictures if pictures is None else min(pictures, self.pictures)
         device = self._steps["device"][:count]
         per_chip: Dict[int, List[float]] = {}
-        for chip, milliseconds in zip(self._chips, device):
-            per_chip.setdefault(chip, []).append(milliseconds)
+        for chip, one in zip(self._chips, device):
+            per_chip.setdefault(chip, []).append(one)
         means = [mean(values) for values in per_chip.values()]
-        rates = [1000.0 / one for one in means if one]
+        rates = [1000.0 / each for each in means if each]
         overall = mean(device)
-        seconds = self._finished[count - 1] if count else 0.0
+        milliseconds = self._finished[count - 1] if count else 0.0
         return {
             "chip_ips": 1000.0 / overall if overall else None,
             "device_ips": math.fsum(rates) if rates else None,
-            "end_to_end_ips": count / seconds if seconds else None,
+            "end_to_end_ips": 1000.0 * count / milliseconds if milliseconds else None,
             "pictures": count,
         }
+
+
+class Recorded(NamedTuple):
+    """A pass as times.csv has it, and the ids of its pictures."""
+
+    times: Pass
+    ids: List[int]
+
+
+def read_times(path: str) -> List[Recorded]:
+    """Reads times.csv: every pass, in order.
+
+    Raises:
+        BundleError: The file cannot be read, or it is not what a pass writes.
+    """
+    passes: List[Recorded] = []
+    line_number = 0
+    try:
+        with open(path, encoding="utf-8") as stream:
+            for line_number, line in enumerate(stream, 1):
+                if line_number == 1:
+                    if line != HEADER:
+                        raise ValueError("other columns than this version writes")
+                    continue
+                _read_line(line, passes)
+    except (OSError, ValueError, OverflowError) as failure:
+        raise BundleError(
+            "The times of the pass cannot be read: {}.".format(failure),
+            "{}, line {}".format(path, line_number) if line_number else path,
+            "Run the target again: it writes new ones.",
+        ) from None
+    return passes
+
+
+def _read_line(line: str, passes: List[Recorded]) -> None:
+    number, picture, chip, *cells = line.rstrip("\n").split(",")
+    if len(cells) != len(STEPS) + 1:
+        raise ValueError("another number of cells")
+    values = [float(cell) if cell else None for cell in cells]
+    if not all(value is None or 0 <= value < math.inf for value in values):
+        raise ValueError("a time is not a number of milliseconds")
+    finished = values.pop()
+    if finished is None:
+        raise ValueError("no time at which the picture was finished")
+    if int(number) == len(passes) + 1:
+        passes.append(Recorded(Pass(), []))
+    if int(number) != len(passes):
+        raise ValueError("passes are not in order")
+    times = Times(**dict(zip(STEPS, values)), chip=int(chip))
+    # `finished_ms` has been rounded already: the way through seconds must not change it.
+    passes[-1].times.add(times, finished / 1000.0)
+    passes[-1].ids.append(int(picture))
 
 
 def summarise(passes: Sequence[Pass], workers: int, lanes: int = 1) -> Dict[str, Any]:

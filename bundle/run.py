@@ -192,7 +192,7 @@ def _timed_pass(
             end = time.perf_counter()
             result.times.postprocess = (end - inferred) * 1000.0
             measured.add(result.times, end - start)
-            times.write(result.times.row(number, result.picture.id))
+            times.write(result.times.row(number, result.picture.id, end - start))
         progress.step()
 
     stream.run(pictures, finish)

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from cascadeport import datasets, evaluation
+from cascadeport.base import digest
+from cascadeport.config.targets import Semantics
+from cascadeport.core import store
+from cascadeport.core.stage import key_of
 from cascadeport.datasets import Dataset
+from cascadeport.pipeline.subject import Subject
+from cascadeport.results import collate
 from cascadeport.results import result as results
-from cascadeport.results import run_record as run_records
-from cascadeport.results.collate import assemble
-from cascadeport.results.result import DatasetFacts, ModelFacts, Result
+from cascadeport.results.collate import Known
+from cascadeport.results.result import ModelFacts, Result
 
+from bundle.digest import joint_digest
+from bundle.files import Lines
+from bundle.measure import HEADER, Pass, Times, summarise
+
+_TITLES = "titles.json"
 CLASSES = ("bird", "red kite", "<script>alert('class')</script>", 'say "Grüße" & 你好')
 
 
@@ -85,17 +96,42 @@ def _detection(
     return {"image_id": image, "category_id": category, "bbox": list(box), "score": score}
 
 
-def run_record(images: int, *, milliseconds: float = 20.0, **more: Any) -> dict[str, Any]:
-    """run.json as the bundle writes it."""
-    device = {"n": images, "mean": milliseconds, "p50": milliseconds, "p90": None, "p99": None}
-    chip = 1000 / milliseconds
-    rate = {"chip_ips": chip, "device_ips": chip, "end_to_end_ips": 990 / milliseconds}
+def times(images: Sequence[int], milliseconds: float) -> list[list[tuple[Times, float]]]:
+    """The times of a pass over pictures and of a slow repeat, and when pictures were finished."""
+    passes = []
+    for late in (0.0, 500.0):
+        pictures = []
+        for number in range(len(images)):
+            # Around the mean, which therefore is exact.
+            away = (number // 2 + 1) * 0.25 * (-1) ** number
+            if number == len(images) - 1 and len(images) % 2:
+                away = 0.0
+            one = Times(1.5, 2.0, None, late + milliseconds + away, None, 0.3)
+            pictures.append((one, (number + 1) * (late + milliseconds) / 990))
+        passes.append(pictures)
+    return passes
+
+
+def run_record(
+    images: int | Sequence[int], *, milliseconds: float = 20.0, **more: Any
+) -> dict[str, Any]:
+    """run.json as the bundle writes it.
+
+    Args:
+        images: The ids of the pictures that have results, or how many there are.
+    """
+    ids = range(images) if isinstance(images, int) else images
+    passes = []
+    for pictures in times(ids, milliseconds):
+        passes.append(Pass())
+        for one, finished in pictures:
+            passes[-1].add(one, finished)
     return {
         "format": 2,
         "status": "complete",
         "problems": [],
         "skipped": [],
-        "pictures": images,
+        "pictures": len(ids),
         "simulated": False,
         "environment": {
             "python": "3.11.7",
@@ -103,20 +139,20 @@ def run_record(images: int, *, milliseconds: float = 20.0, **more: Any) -> dict[
             "providers": ["CPUExecutionProvider"],
             "cpu": "a <b>processor</b>",
         },
-        "summary": {
-            **rate,
-            "bound_by": "device",
-            "repeats": [{**rate, "pictures": images}] * 3,
-            "spread": {"chip_ips": 0.0, "device_ips": 0.0, "end_to_end_ips": 0.0},
-            "steps_ms": {"decode": {**device, "mean": 1.5}, "h2d": None, "device": device},
-            "latency_ms": device,
-            "percentiles": "nearest rank",
-        },
+        "summary": summarise(passes, workers=1),
         "digests": {"bundle": "b" * 64, "network": "c" * 64},
         "warmup": 3,
         "peak_rss_bytes": 150 << 20,
         **more,
     }
+
+
+def known(folder: Path, of: Dataset) -> Known:
+    """What the rows of a folder are checked against."""
+    path = folder / _TITLES
+    titles = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    model = ModelFacts(name="rectangles", title="Rectangles & <others>")
+    return Known(titles=titles, model=model, dataset=of, data_name=of.name)
 
 
 def finish(
@@ -129,43 +165,122 @@ def finish(
     spread: float = 1.0,
     semantics: Sequence[str] = (),
     model_digest: str = "m" * 64,
-    input: str | None = None,
+    dataset_digest: str | None = None,
+    bundle_digest: str = "b" * 64,
+    shapes: Sequence[tuple[int, int]] = ((1216, 1216),),
+    resize: tuple[int, int] = (1216, 1216),
+    milliseconds: float = 20.0,
+    settings: Mapping[str, Any] | None = None,
     **run: Any,
 ) -> Result:
-    """Writes infer/, evaluate/ and result.json of a target into `folder`/`target`."""
-    home = folder / target
-    (home / "infer").mkdir(parents=True)
-    (home / "evaluate").mkdir()
-    found = detections(of, seed, spread)
-    (home / "infer" / "detections.json").write_text(json.dumps(found))
-    record = run_record(len(of.items), **run)
-    (home / "infer" / "run.json").write_text(json.dumps(record))
-    generator = random.Random(seed)
-    rows = ["pass,id,chip,decode_ms,preprocess_ms,h2d_ms,device_ms,d2h_ms,postprocess_ms"]
-    for number, late in ((1, 0), (2, 500)):
-        rows += [
-            f"{number},{item.id},0,1.5,2.0,,{late + generator.uniform(15, 30):.4f},,0.3"
-            for item in of.items
-        ]
-    (home / "infer" / "times.csv").write_text("\n".join(rows) + "\n")
-    done = evaluation.evaluate(
-        of.annotations_path, home / "infer" / "detections.json", [item.id for item in of.items]
-    )
-    evaluation.write(done, home / "evaluate" / "evaluation.json")
-    result = assemble(
+    """Writes infer/, evaluate/ and result.json of a target into `folder`/`target`.
+
+    Args:
+        settings: Settings of the job that are not the usual ones.
+        run: Other values of run.json.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    titles = folder / _TITLES
+    named = json.loads(titles.read_text(encoding="utf-8")) if titles.exists() else {}
+    titles.write_text(json.dumps({**named, target: title}), encoding="utf-8")
+    networks = [f"{number:x}" * 64 for number in range(12, 12 + len(shapes))]
+    common = {
+        "input": {
+            "name": "input",
+            "dtype": "float32",
+            "shapes": [list(shape) for shape in shapes],
+            "resize": list(resize),
+        },
+        "preprocess": {
+            "mean": [0.0, 0.0, 0.0],
+            "std": [1.0, 1.0, 1.0],
+            "channels": "rgb",
+            "padding": "centre",
+        },
+        "postprocess": {"score_threshold": 0.05, "max_detections": 100},
+        "classes": [
+            {"name": name, "category_id": one}
+            for one, name in zip((2, 3, 5, 8), CLASSES, strict=True)
+        ],
+        "runner": {"threads": 1, "name": "onnxruntime", "options": {}},
+        "stream": {"workers": 1, "queue": 4},
+        **(settings or {}),
+    }
+    skipped = {one["id"] for one in run.get("skipped", [])}
+    ids = [item.id for item in of.items if item.id not in skipped]
+    record = run_record(ids, milliseconds=milliseconds, **run)
+    record["digests"] = {"bundle": bundle_digest, "network": joint_digest(networks)}
+    record["subject"] = Subject(
         target=target,
-        title=title,
-        model=ModelFacts(name="rectangles", title="Rectangles & <others>", input=input),
-        dataset=DatasetFacts(
-            name=of.name,
-            pictures=len(of.items),
-            root=str(of.root),
-            annotations=str(of.annotations_path),
-        ),
+        semantics=Semantics(),
+        model="rectangles",
         model_digest=model_digest,
-        dataset_digest=of.digest,
-        semantics=semantics,
-        evaluation=evaluation.read(home / "evaluate" / "evaluation.json"),
-        run=run_records.load(home / "infer" / "run.json"),
-    )
+        dataset_digest=dataset_digest or of.digest,
+        pictures=len(of.items),
+        changes=tuple(semantics),
+    ).model_dump(mode="json")
+
+    def infer(out: Path) -> None:
+        (out / "detections.json").write_text(json.dumps(detections(of, seed, spread)))
+        (out / "run.json").write_text(json.dumps(record))
+        with Lines(str(out / "times.csv"), HEADER) as lines:
+            for number, pictures in enumerate(times(ids, milliseconds), 1):
+                for image, (one, finished) in zip(ids, pictures, strict=True):
+                    lines.write(one.row(number, image, finished))
+        job = {**common, "networks": [{"path": "/model", "sha256": one} for one in networks]}
+        (out / "job.json").write_text(json.dumps(job))
+
+    def evaluate(out: Path) -> None:
+        path = home / "infer" / "detections.json"
+        done = evaluation.evaluate(of.annotations_path, path, [item.id for item in of.items])
+        evaluation.write(done, out / "evaluation.json")
+
+    home = folder / target
+    parameters = {
+        "target": target,
+        "semantics": Semantics().model_dump(),
+        "simulate": bool(run.get("simulated", False)),
+        "settings": common,
+    }
+    inputs = {f"network{number}": one for number, one in enumerate(networks)}
+    _stage("infer", home, parameters, {**inputs, "bundle": bundle_digest}, infer)
+    found = digest.of_file(home / "infer" / "detections.json")
+    _stage("evaluate", home, {}, {"detections": found}, evaluate)
+    facts = known(folder, of)
+    if dataset_digest is not None:
+        facts = replace(facts, dataset=replace(of, digest=dataset_digest))
+    result = collate.compute(home, facts)
     return results.load(results.write(result, home))
+
+
+def _stage(
+    name: str,
+    home: Path,
+    parameters: dict[str, Any],
+    inputs: dict[str, str],
+    work: Callable[[Path], None],
+) -> None:
+    facts = {"stage": name, "title": name, "parameters": parameters, "inputs": inputs}
+    key = key_of(name, parameters, inputs)
+    with store.writing(home / name, key, facts, hashed=True) as out:
+        work(out)
+
+
+def rewrite(path: Path, change: Callable[[Any], None]) -> None:
+    """Edits a JSON file, as somebody with an editor does."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def seal(home: Path) -> None:
+    """Makes both stage records of a row fit its files again, as a more careful forger does."""
+    for name in ("infer", "evaluate"):
+        record = json.loads((home / name / store.RECORD).read_text(encoding="utf-8"))
+        if name == "evaluate":
+            found = digest.of_file(home / "infer" / "detections.json")
+            record["inputs"]["detections"] = found
+        files = [home / name / file for file in record["files"]]
+        facts = {key: record[key] for key in ("stage", "title", "parameters", "inputs")}
+        key = key_of(name, record["parameters"], record["inputs"])
+        store.write_record(home / name, key, files, facts, hashed=True)

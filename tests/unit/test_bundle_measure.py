@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import random
+from pathlib import Path
 
 import pytest
 
-from bundle.measure import HEADER, Pass, Times, statistics, summarise
+from bundle.errors import BundleError
+from bundle.measure import HEADER, Pass, Times, read_times, statistics, summarise
 
 
 def passed(count: int, device: float | None = 10.0, finished: float = 0.02) -> Pass:
@@ -120,8 +123,8 @@ def test_what_bounds_the_pass(times: Times, workers: int, bound: str) -> None:
 
 
 def test_a_row_has_a_cell_per_column_and_empty_ones() -> None:
-    row = Times(decode=1.5, device=0.25).row(2, 139)
-    assert row == "2,139,0,1.5000,,,0.2500,,\n"
+    row = Times(decode=1.5, device=0.25).row(2, 139, 0.5)
+    assert row == "2,139,0,1.5000,,,0.2500,,,500.0000\n"
     assert row.count(",") == HEADER.count(",")
 
 
@@ -136,3 +139,54 @@ def test_no_number_is_infinite_or_nan() -> None:
             stack.extend(value)
         elif isinstance(value, float):
             assert math.isfinite(value)
+
+
+def written(path: Path, passes: list[list[tuple[Times, float]]]) -> list[Pass]:
+    """Writes times.csv as a run does; returns what it derives its statistics from."""
+    measured = []
+    with path.open("w", encoding="utf-8") as file:
+        file.write(HEADER)
+        for number, pictures in enumerate(passes, 1):
+            measured.append(Pass())
+            for picture, (times, finished) in enumerate(pictures):
+                measured[-1].add(times, finished)
+                file.write(times.row(number, 10 + picture, finished))
+    return measured
+
+
+def test_statistics_are_derived_again_from_the_file_to_the_last_bit(tmp_path: Path) -> None:
+    generator = random.Random(1)
+    passes = []
+    for count in (700, 200, 200):
+        finished, pictures = 0.0, []
+        for _ in range(count):
+            finished += generator.uniform(0.001, 3)
+            steps = [generator.uniform(0, 2000) for _ in range(5)]
+            times = Times(steps[0], steps[1], None, *steps[2:], chip=generator.randrange(4))
+            pictures.append((times, finished))
+        passes.append(pictures)
+    measured = written(tmp_path / "times.csv", passes)
+    read = read_times(str(tmp_path / "times.csv"))
+    assert summarise([one.times for one in read], 2, 4) == summarise(measured, 2, 4)
+    assert [len(one.ids) for one in read] == [700, 200, 200]
+    assert read[0].ids[:2] == [10, 11]
+    assert all(one.times.is_ordered for one in read)
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("1,1,0,1,1,,nan,,1,1", "not a number of milliseconds"),
+        ("1,1,0,1,1,,-5,,1,1", "not a number of milliseconds"),
+        ("1,1,0,1,1,,5,,1,", "no time at which"),
+        ("1,1,0,1,1", "another number of cells"),
+        ("3,1,0,1,1,,5,,1,1", "passes are not in order"),
+        ("", "not enough values"),
+        ("1,1,99999999,1,1,,5,,1,1", "maximum"),
+    ],
+)
+def test_times_that_no_pass_wrote(tmp_path: Path, line: str, error: str) -> None:
+    (tmp_path / "times.csv").write_text(HEADER + line + "\n")
+    with pytest.raises(BundleError, match=error) as raised:
+        read_times(str(tmp_path / "times.csv"))
+    assert raised.value.where.endswith("times.csv, line 2")

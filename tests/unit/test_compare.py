@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from cascadeport.results.published import PublishedFigures
 from tests.helpers import finished
 
 ORDER = ("cpu", "310", "310P3", "T4")
+Compared = Callable[..., Comparison]
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +46,18 @@ def folder(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "results"))
 
 
-def compared(folder: Path, *published: PublishedFigures) -> Comparison:
-    return compare.compare(compare.collect(folder, ORDER), published)
+@pytest.fixture
+def compared(boxes: datasets.Dataset) -> Compared:
+    """Compares the results of a folder."""
+
+    def compared(folder: Path, *published: PublishedFigures) -> Comparison:
+        found = compare.collect(folder, finished.known(folder, boxes), ORDER)
+        return compare.compare(found, published)
+
+    return compared
 
 
-def test_rows_have_the_targets_order_and_differences(folder: Path) -> None:
+def test_rows_have_the_targets_order_and_differences(compared: Compared, folder: Path) -> None:
     table = compared(folder)
     assert [(row.target, row.status) for row in table.rows] == [
         ("cpu", "measured"),
@@ -69,6 +78,7 @@ def test_rows_have_the_targets_order_and_differences(folder: Path) -> None:
 
 
 def test_a_published_accuracy_of_the_same_data_is_what_others_are_compared_with(
+    compared: Compared,
     folder: Path,
 ) -> None:
     reference = PublishedFigures("reference", "the paper", "somewhere", map=0.45, comparable=True)
@@ -81,7 +91,9 @@ def test_a_published_accuracy_of_the_same_data_is_what_others_are_compared_with(
     assert (second.device_ips, second.delta_map, second.reason) == (3.97, None, "elsewhere")
 
 
-def test_a_published_accuracy_of_other_data_is_compared_with_nothing(folder: Path) -> None:
+def test_a_published_accuracy_of_other_data_is_compared_with_nothing(
+    compared: Compared, folder: Path
+) -> None:
     rows = compared(folder, PublishedFigures("reference", "the paper", "somewhere", map=0.45)).rows
     assert {row.against for row in rows} == {None, "CPU, onnxruntime"}
 
@@ -90,17 +102,15 @@ def test_a_published_accuracy_of_other_data_is_compared_with_nothing(folder: Pat
     ("key", "reason"),
     [
         ("bundle_digest", "another bundle"),
-        ("model_digest", "another checkpoint"),
-        ("dataset_digest", "another data set"),
+        ("model_digest", "another model"),
     ],
 )
 def test_results_of_different_digests_are_not_comparable(
-    folder: Path, key: str, reason: str
+    compared: Compared, folder: Path, key: str, reason: str, boxes: datasets.Dataset
 ) -> None:
-    path = folder / "T4" / "result.json"
-    values = json.loads(path.read_text())
-    values[key] = "f" * 64
-    path.write_text(json.dumps(values))
+    shutil.rmtree(folder / "T4")
+    more = {key: "f" * 64}
+    finished.finish(folder, boxes, target="T4", title="NVIDIA T4", **more)
     cpu, _, gpu = compared(folder).rows
     assert (cpu.status, gpu.status) == ("measured", "invalid")
     assert gpu.reason.startswith(f"{reason} (ffffffffffff, not ")
@@ -109,7 +119,9 @@ def test_results_of_different_digests_are_not_comparable(
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"format": 9}', '{"format": 2}', "null"])
-def test_a_broken_result_does_not_affect_the_others(folder: Path, content: str) -> None:
+def test_a_broken_result_does_not_affect_the_others(
+    compared: Compared, folder: Path, content: str
+) -> None:
     (folder / "T4" / "result.json").write_text(content)
     rows = compared(folder).rows
     assert [row.status for row in rows] == ["measured", "simulated", "invalid"]
@@ -118,26 +130,30 @@ def test_a_broken_result_does_not_affect_the_others(folder: Path, content: str) 
     assert rows[-1].map is None
 
 
-def test_the_first_result_may_be_broken_or_invalid(folder: Path) -> None:
+def test_the_first_result_may_be_broken_or_invalid(compared: Compared, folder: Path) -> None:
     (folder / "cpu" / "result.json").write_text("{")
     rows = compared(folder).rows
     assert [row.status for row in rows] == ["invalid", "simulated", "measured"]
     assert rows[1].against == "NVIDIA T4"
 
 
-def test_only_an_invalid_result(tmp_path: Path, boxes: datasets.Dataset) -> None:
+def test_only_an_invalid_result(
+    compared: Compared, tmp_path: Path, boxes: datasets.Dataset
+) -> None:
     finished.finish(tmp_path, boxes, problems=["The device was busy."])
     (row,) = compared(tmp_path).rows
     assert (row.status, row.reason) == ("invalid", "The device was busy")
     assert "INVALID" in tables.as_markdown(compared(tmp_path))
 
 
-def test_nothing_to_compare(tmp_path: Path) -> None:
+def test_nothing_to_compare(compared: Compared, tmp_path: Path) -> None:
     with pytest.raises(CascadeportError, match="no finished result"):
         compared(tmp_path)
 
 
-def test_the_files_are_deterministic_and_complete(folder: Path, tmp_path: Path) -> None:
+def test_the_files_are_deterministic_and_complete(
+    compared: Compared, folder: Path, tmp_path: Path
+) -> None:
     table = compared(folder, PublishedFigures("T4", "T4, published", "elsewhere", device_ips=3.97))
     contents = []
     for name in ("one", "two"):
@@ -155,7 +171,7 @@ def test_the_files_are_deterministic_and_complete(folder: Path, tmp_path: Path) 
     assert values["rows"][1]["latency_ms"] is None
 
 
-def test_the_csv_opens_in_a_spreadsheet(folder: Path) -> None:
+def test_the_csv_opens_in_a_spreadsheet(compared: Compared, folder: Path) -> None:
     published = PublishedFigures("T4", "=HYPERLINK(0)", "Grüße, 'quoted' \"and\"\nbroken", map=0.4)
     text = tables.as_csv(compared(folder, published))
     assert text.startswith("\ufefftarget,title,status")
@@ -171,13 +187,13 @@ def test_the_csv_opens_in_a_spreadsheet(folder: Path) -> None:
     float(rows[2]["delta_map"])
 
 
-def test_the_markdown_is_aligned_and_complete(folder: Path) -> None:
+def test_the_markdown_is_aligned_and_complete(compared: Compared, folder: Path) -> None:
     text = tables.as_markdown(
         compared(folder, PublishedFigures("x", "你好 | *pipe*", "a <b>\nsource", map=0.4))
     )
     lines = text.splitlines()
     table = [line for line in lines if line.startswith("|")]
-    assert lines[0] == "# Rectangles & \\<others\\> on boxes, 14 pictures"
+    assert lines[0] == "# Rectangles & \\<others\\> on boxes, 14 pictures, input 1216x1216"
     assert len(table) == 2 + 4
     assert len({len(line) for line in table[:-1]}) == 1
     # Two of its letters take two columns each.
@@ -200,7 +216,9 @@ def test_points(delta: float | None, text: str) -> None:
     assert tables.points(delta) == text
 
 
-def test_one_chip_of_many_is_a_column_where_there_are_many(folder: Path) -> None:
+def test_one_chip_of_many_is_a_column_where_there_are_many(
+    compared: Compared, folder: Path
+) -> None:
     assert "chip img/s" not in tables.as_markdown(compared(folder))
     card = PublishedFigures(
         "310", "310, published", "elsewhere", chip_ips=0.673411, device_ips=2.693644
@@ -214,17 +232,26 @@ def test_one_chip_of_many_is_a_column_where_there_are_many(folder: Path) -> None
 
 
 def test_results_with_different_inputs_are_distinguishable(
-    tmp_path: Path, boxes: datasets.Dataset
+    compared: Compared, tmp_path: Path, boxes: datasets.Dataset
 ) -> None:
-    """One checkpoint in two shapes: every row says its own where they differ."""
+    """One checkpoint in two shapes: every row says its own, and they are not compared."""
     wide = "800x1344, 1344x800, pictures to 1333x800"
-    finished.finish(tmp_path, boxes, input="1216x1216")
+    finished.finish(tmp_path, boxes)
     alike = compared(tmp_path)
     assert [row.input for row in alike.rows] == ["1216x1216"]
     assert "input 1216x1216" in tables.as_markdown(alike).splitlines()[0]
-    finished.finish(tmp_path, boxes, target="T4", title="NVIDIA T4", input=wide)
+    finished.finish(
+        tmp_path,
+        boxes,
+        target="T4",
+        title="NVIDIA T4",
+        shapes=[(800, 1344), (1344, 800)],
+        resize=(1333, 800),
+    )
     table = compared(tmp_path)
     assert table.inputs == ["1216x1216", wide]
+    assert [row.status for row in table.rows] == ["measured", "invalid"]
+    assert "other input shapes, resize than CPU, onnxruntime" in table.rows[1].reason
     text = tables.as_markdown(table)
     assert "input" not in text.splitlines()[0]
     assert "- CPU, onnxruntime: input 1216x1216" in text

@@ -106,9 +106,10 @@ def test_a_folder_in_place_of_a_result_does_not_stop_the_others(tmp_path: Path) 
     card = cards.load(cards.find("demo", Options().models))
     plan: Any = SimpleNamespace(folder=tmp_path, card=card, data_name="demo")
     context: Any = SimpleNamespace(targets={}, options=Options())
-    before = comparison_files._key(plan, context)
+    known = finished.known(tmp_path, finished.dataset(tmp_path / "boxes"))
+    before = comparison_files._key(plan, context, known)
     (tmp_path / "cpu" / results.NAME).mkdir(parents=True)
-    assert comparison_files._key(plan, context) == before
+    assert comparison_files._key(plan, context, known) == before
 
 
 def test_an_evaluation(result: results.Result, tmp_path: Path) -> None:

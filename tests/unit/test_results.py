@@ -31,8 +31,7 @@ def test_a_complete_run_is_measured(tmp_path: Path, boxes: datasets.Dataset) -> 
     assert result.latency_ms.p90 is None
     values = json.loads((tmp_path / "cpu" / "result.json").read_text())
     assert values["semantics"] == ["NMS in float16."]
-    spread = {"chip_ips": 0.0, "device_ips": 0.0, "end_to_end_ips": 0.0}
-    assert values["run"]["summary"]["spread"] == spread
+    assert set(values["run"]["summary"]["spread"]) == {"chip_ips", "device_ips", "end_to_end_ips"}
     assert "folder" not in values
     times = result.file("times")
     assert times is not None
@@ -77,6 +76,7 @@ def test_pictures_without_a_result_make_it_invalid(tmp_path: Path, boxes: datase
         model_digest="m",
         dataset_digest="d",
         semantics=[],
+        settings={},
         evaluation=made.evaluation,
         run=fewer,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -17,6 +18,21 @@ def of_file(path: Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def of_unchanged_file(path: Path) -> str:
+    """The sha256 of a file's content, computed again only if the file has changed meanwhile.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    facts = path.stat()
+    return _of_version(path, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _of_version(path: Path, *version: int) -> str:
+    return of_file(path)
 
 
 def of_value(value: Any) -> str:

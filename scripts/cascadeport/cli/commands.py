@@ -53,8 +53,7 @@ def _print_plan(made: Plan, worded: Callable[[str], str]) -> None:
     print(f"results  {made.results}")
     for note in made.notes:
         print(f"note     {worded(note)}")
-    for stage in made.stages:
-        freshness = stage.freshness
+    for stage, freshness in made.outlook():
         mark = "skip" if freshness.is_up_to_date else "run"
         print(f"{mark:<8} {stage.name:<9} {stage.title}  [{stage.key[:12]}] {freshness.reason}")
 
@@ -72,10 +71,10 @@ def _as_json(made: Plan, worded: Callable[[str], str]) -> dict[str, Any]:
                 **stage.facts(),
                 "folder": str(stage.folder),
                 "key": stage.key,
-                "is_up_to_date": stage.freshness.is_up_to_date,
-                "reason": stage.freshness.reason,
+                "is_up_to_date": freshness.is_up_to_date,
+                "reason": freshness.reason,
             }
-            for stage in made.stages
+            for stage, freshness in made.outlook()
         ],
     }
 

@@ -37,8 +37,9 @@ def _run(context: Context) -> ExitCode:
     try:
         execute(made, context)
         with store.locked(made.folder, wait=True):
-            result = collate.collate(made, context.options)
-            table = comparison_files.update(made, context)
+            known = collate.known(made, context)
+            result = collate.collate(made, known)
+            table = comparison_files.update(made, context, known)
     except CascadeportError as error:
         raise StageError.of(error) from error
     print(table)
@@ -54,6 +55,7 @@ def compare(options: Options, reporter: Reporter) -> ExitCode:
     with opened(options, reporter) as context:
         made = plan(context)
         with store.locked(made.folder, wait=True):
-            print(comparison_files.update(made, context, force=True))
+            known = collate.known(made, context)
+            print(comparison_files.update(made, context, known, force=True))
         reporter.line("report", str(made.folder / "comparison.html"))
     return ExitCode.OK

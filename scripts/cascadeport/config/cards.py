@@ -322,17 +322,17 @@ class Card(Contents):
 
     @property
     def model_digest(self) -> str:
-        """The digest of what was trained: the checkpoint's, else the graph's.
+        """The digest of what runs: the graph's, else the checkpoint's as far as the card has it.
 
-        Raises:
-            CascadeportError: Neither is written in the card and no file can be read.
+        A card with a graph may name the checkpoint that it was exported from, but nothing proves
+        that: its digest is not that of what runs.
         """
-        if self.checkpoint and self.checkpoint.sha256:
-            return self.checkpoint.sha256
         if self.graph:
             found = [one.sha256 or digest.of_file(self.file(one.path)) for one in self.graph.all]
             return found[0] if len(found) == 1 else digest.of_value(found)
         assert self.checkpoint is not None
+        if self.checkpoint.sha256:
+            return self.checkpoint.sha256
         return self.checkpoint.sha256_prefix or digest.of_value(list(self.checkpoint.urls))
 
 

@@ -24,7 +24,7 @@ from cascadeport.core.context import Context
 from cascadeport.core.environment import PythonEnvironment
 from cascadeport.core.machine import Machine
 from cascadeport.core.plan import Variant
-from cascadeport.core.stage import Network, Stage
+from cascadeport.core.stage import Stage
 from cascadeport.graph.lowering import Lowering, LoweringRequest
 from cascadeport.graph.verify import Session
 
@@ -162,8 +162,3 @@ class Backend(ABC, Generic[RowT]):
     def refusal(self, text: str, address: str) -> CascadeportError | None:
         """What a Docker Engine's refusal means; None: nothing particular."""
         return None
-
-
-def networks_of(stages: Sequence[Stage], file: str) -> tuple[Network, ...]:
-    """The networks that stages make, one each."""
-    return tuple(Network(stage.folder / file, stage.key) for stage in stages)

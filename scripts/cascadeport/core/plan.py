@@ -11,6 +11,7 @@ from cascadeport.config.cards import Card
 from cascadeport.config.options import Options
 from cascadeport.config.targets import Semantics, Target
 from cascadeport.core.stage import Stage
+from cascadeport.core.store import Freshness
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ class Plan:
         row: The name of the result's folder and row.
         stages: In the order in which they run.
         semantics: What the user chose instead of the target's own.
-        model_digest: The digest of what was trained; of random weights, of what they are drawn
-            from.
+        model_digest: The digest of the card's graph, else of its checkpoint as far as the card has
+            it; of random weights, of what they are drawn from.
         variant: How the pass differs from the target's usual one, if it does.
         notes: What has to be said about the plan.
     """
@@ -102,14 +103,26 @@ class Plan:
     @property
     def title(self) -> str:
         """How tables name the result."""
-        seed = self.card.seed
-        drawn = "" if seed is None else f"random weights, seed {seed}"
-        notes = ", ".join(filter(None, (self.semantics.title, drawn, self.variant.title)))
-        return f"{self.target.title} ({notes})" if notes else self.target.title
+        return row_title(self.target.title, self.semantics, self.card.seed, self.variant)
 
     def stage(self, name: str) -> Stage:
         """The stage of a name."""
         return next(stage for stage in self.stages if stage.name == name)
+
+    def outlook(self) -> list[tuple[Stage, Freshness]]:
+        """Every stage, and whether it is up to date as far as that is known before a run.
+
+        A stage that reads what another one will make again may turn out to be up to date: that
+        depends on whether the product is the same.
+        """
+        found: list[tuple[Stage, Freshness]] = []
+        for stage in self.stages:
+            freshness = stage.freshness
+            again = [one for one, state in found if not state.is_up_to_date and stage.awaits(one)]
+            if again and freshness.is_up_to_date:
+                freshness = Freshness(False, f"unless '{again[0].name}' makes the same again")
+            found.append((stage, freshness))
+        return found
 
     def is_shared(self, stage: Stage) -> bool:
         """Whether runs of other targets make the same product."""
@@ -119,3 +132,15 @@ class Plan:
 def row_name(target: str, semantics: Semantics, variant: Variant) -> str:
     """The name of a result's folder, so that results of different semantics stand side by side."""
     return "-".join(filter(None, (target, semantics.name, variant.name)))
+
+
+def row_title(target: str, semantics: Semantics, seed: int | None, variant: Variant) -> str:
+    """How tables name a result.
+
+    Args:
+        target: The target's title.
+        seed: Of random weights; None: the card's own.
+    """
+    drawn = "" if seed is None else f"random weights, seed {seed}"
+    notes = ", ".join(filter(None, (semantics.title, drawn, variant.title)))
+    return f"{target} ({notes})" if notes else target

@@ -73,23 +73,46 @@ def freshness(folder: Path, key: str, record_name: str = RECORD) -> Freshness:
         )
     if record.key != key:
         return Freshness(False, "its inputs changed")
+    for found in _damage(folder, record):
+        return Freshness(False, found)
+    return Freshness(True, "nothing changed")
+
+
+def damage(folder: Path) -> list[str]:
+    """Compares the files of a finished stage with its record.
+
+    Returns:
+        What is different, a clause each; empty if nothing is.
+    """
+    try:
+        record = _Record.model_validate(read_record(folder / RECORD, "record"))
+    except (CascadeportError, ValidationError):
+        return [f"{RECORD} cannot be read"]
+    return list(_damage(folder, record))
+
+
+def _damage(folder: Path, record: _Record) -> Iterator[str]:
     for name, facts in record.files.items():
         path = folder / name
         try:
             if not path.is_file():
-                return Freshness(False, f"{name} is missing")
-            if path.stat().st_size != facts.bytes:
-                return Freshness(False, f"{name} has another size")
-            if facts.sha256 and digest.of_file(path) != facts.sha256:
-                return Freshness(False, f"{name} has other content")
+                yield f"{name} is missing"
+            elif path.stat().st_size != facts.bytes:
+                yield f"{name} has another size"
+            elif facts.sha256 and digest.of_file(path) != facts.sha256:
+                yield f"{name} has other content"
         except (OSError, ValueError):
-            return Freshness(False, f"{name} cannot be read")
-    return Freshness(True, "nothing changed")
+            yield f"{name} cannot be read"
 
 
 @contextlib.contextmanager
 def writing(
-    folder: Path, key: str, facts: Mapping[str, Any], *, keep_failed: bool = False
+    folder: Path,
+    key: str,
+    facts: Mapping[str, Any],
+    *,
+    keep_failed: bool = False,
+    hashed: bool = False,
 ) -> Iterator[Path]:
     """Yields a temporary folder that replaces `folder` when the block succeeds.
 
@@ -98,6 +121,7 @@ def writing(
         key: The stage's key.
         facts: What else the record says: the stage's name, parameters and inputs.
         keep_failed: Leave what was written as `NAME.failed` when the block fails.
+        hashed: Record the digest of every file, however large the product is.
 
     Raises:
         CascadeportError: The disk is full or read-only.
@@ -113,7 +137,7 @@ def writing(
             temporary.chmod(0o777 & ~umask)
             yield temporary
             files = sorted(path for path in temporary.rglob("*") if path.is_file())
-            write_record(temporary, key, files, facts)
+            write_record(temporary, key, files, facts, hashed=hashed)
             _replace(temporary, folder)
     except BaseException:
         if keep_failed:
@@ -129,14 +153,16 @@ def write_record(
     files: Sequence[Path],
     facts: Mapping[str, Any],
     record_name: str = RECORD,
+    *,
+    hashed: bool = False,
 ) -> None:
     """Writes the record that `freshness` reads: the key and what the files of the product are."""
-    record = {"format": FORMAT, "key": key, **facts, "files": _listing(folder, files)}
+    record = {"format": FORMAT, "key": key, **facts, "files": _listing(folder, files, hashed)}
     write_json(folder / record_name, record)
 
 
-def _listing(folder: Path, files: Sequence[Path]) -> dict[str, Any]:
-    hashed = sum(path.stat().st_size for path in files) < _HASHED_BELOW
+def _listing(folder: Path, files: Sequence[Path], hashed: bool) -> dict[str, Any]:
+    hashed = hashed or sum(path.stat().st_size for path in files) < _HASHED_BELOW
     listing = {}
     for path in files:
         size = path.stat().st_size

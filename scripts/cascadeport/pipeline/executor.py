@@ -51,7 +51,9 @@ def _make(context: Context, stage: Stage) -> bool:
     keep = context.options.keep_failed
     with (
         reporter.stage(title),
-        store.writing(stage.folder, stage.key, stage.facts(), keep_failed=keep) as folder,
+        store.writing(
+            stage.folder, stage.key, stage.facts(), keep_failed=keep, hashed=stage.hashed
+        ) as folder,
     ):
         stage.work(context, folder)
     reporter.line("done", f"{stage.title} in {time.monotonic() - began:.1f} s", "green")

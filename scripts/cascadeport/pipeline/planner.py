@@ -8,7 +8,7 @@ from cascadeport.config import cards
 from cascadeport.config.options import Options
 from cascadeport.config.targets import Semantics, Target
 from cascadeport.core.context import Context
-from cascadeport.core.plan import Plan, row_name
+from cascadeport.core.plan import Plan
 from cascadeport.pipeline import weights
 from cascadeport.pipeline.stages import data, evaluate, export, infer, lower
 
@@ -25,8 +25,7 @@ def plan(context: Context) -> Plan:
     source = data.source(options, target)
     graphs = lower.stages(context, card, target.semantics.overridden(semantics), source)
     variant = backends.of(context.target).variant(options)
-    row = row_name(context.name, semantics, variant)
-    inferring = infer.stage(context, card, source, graphs.networks, row)
+    inferring = infer.stage(context, card, source, graphs, semantics)
     evaluating = evaluate.stage(inferring, options, source)
     return Plan(
         target_name=context.name,
@@ -35,7 +34,7 @@ def plan(context: Context) -> Plan:
         source=source,
         engine=context.engine.name,
         folder=inferring.folder.parent.parent,
-        row=row,
+        row=inferring.folder.parent.name,
         semantics=semantics,
         stages=(*source.stages, *graphs.stages, inferring, evaluating),
         model_digest=export.model_digest(card, graphs.stages),

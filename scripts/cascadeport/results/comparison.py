@@ -10,7 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from cascadeport.base.errors import CascadeportError
+from cascadeport.results import collate, settings
 from cascadeport.results import result as results
+from cascadeport.results.collate import Known
 from cascadeport.results.published import PublishedFigures
 from cascadeport.results.result import Result, Status
 from cascadeport.results.run_record import Statistics
@@ -19,7 +21,7 @@ FORMAT = 2
 
 _DIGESTS = {
     "bundle_digest": "another bundle",
-    "model_digest": "another checkpoint",
+    "model_digest": "another model",
     "dataset_digest": "another data set",
 }
 
@@ -47,6 +49,7 @@ class Row(BaseModel):
     bundle_digest: str | None = None
     model_digest: str | None = None
     dataset_digest: str | None = None
+    settings_digest: str | None = None
     semantics: list[str] = []
 
 
@@ -73,18 +76,21 @@ class Comparison(BaseModel):
 
 @dataclass(frozen=True)
 class Found:
-    """A target's result, or the reason why it cannot be read."""
+    """A target's result, or the reason why it cannot be computed."""
 
     target: str
     result: Result | None
     reason: str = ""
 
 
-def collect(folder: Path, order: Sequence[str] = ()) -> list[Found]:
-    """Reads the results of all targets; an unreadable one becomes a row with the reason.
+def collect(folder: Path, known: Known, order: Sequence[str] = ()) -> list[Found]:
+    """Computes the results of all targets that have finished.
+
+    One that cannot be computed, or whose result.json says otherwise, is invalid, with the reason.
 
     Args:
         folder: results/<model>-<data>.
+        known: What the results are checked against.
         order: The targets' names in the order of the rows; others follow, sorted by name.
     """
     ranks = {name: rank for rank, name in enumerate(order)}
@@ -95,17 +101,28 @@ def collect(folder: Path, order: Sequence[str] = ()) -> list[Found]:
     found = []
     for path in paths:
         try:
-            found.append(Found(path.parent.name, results.load(path)))
+            found.append(Found(path.parent.name, _checked(path, known)))
         except CascadeportError as error:
-            reason = " ".join([error.what, *error.details[:3]])
+            where = f" ({Path(error.where).name})" if error.where else ""
+            reason = " ".join([f"{error.what}{where}", *error.details[:3]])
             found.append(Found(path.parent.name, None, reason))
     return found
+
+
+def _checked(path: Path, known: Known) -> Result:
+    """A target's result, computed; invalid where its result.json says otherwise."""
+    computed = collate.compute(path.parent, known).model_copy(update={"folder": path.parent})
+    otherwise = collate.stated_otherwise(results.load(path), computed)
+    if not otherwise:
+        return computed
+    reasons = [*otherwise, *filter(None, [computed.reason])]
+    return computed.model_copy(update={"status": "invalid", "reason": "; ".join(reasons)})
 
 
 def compare(found: Sequence[Found], published: Sequence[PublishedFigures] = ()) -> Comparison:
     """Compares results.
 
-    A result with another bundle, checkpoint or data set than the first measured one is invalid in
+    A result with another bundle, model or data set, or with other settings of the card, than the first measured one is invalid in
     the comparison. Accuracy is compared with the first comparable published one, else with the
     first measured row's.
 
@@ -164,6 +181,7 @@ def _row(found: Found, anchor: Result | None) -> Row:
         bundle_digest=result.bundle_digest,
         model_digest=result.model_digest,
         dataset_digest=result.dataset_digest,
+        settings_digest=result.settings_digest,
         semantics=result.semantics,
     )
 
@@ -174,6 +192,8 @@ def _mismatch(result: Result, anchor: Result) -> str:
         for key, what in _DIGESTS.items()
         if getattr(result, key) != getattr(anchor, key)
     ]
+    if others := settings.different(result.settings, anchor.settings):
+        parts.append(f"other {', '.join(others)}")
     if not parts:
         return ""
     return f"{' and '.join(parts)} than {anchor.title}; run it again to compare"

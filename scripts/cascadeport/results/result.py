@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -46,7 +46,8 @@ class DatasetFacts(Record):
 class Result(Record):
     """The result of one target.
 
-    `folder` is the folder of result.json; the paths in `files` are relative to it.
+    `settings` are those of the card that change what is detected (results/settings.py). `folder` is
+    the folder of result.json; the paths in `files` are relative to it.
     """
 
     format: Literal[2] = 2
@@ -67,6 +68,8 @@ class Result(Record):
     bundle_digest: str
     model_digest: str
     dataset_digest: str
+    settings_digest: str
+    settings: dict[str, Any]
     semantics: list[str] = []
     evaluation: Evaluation
     run: RunRecord

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from cascadeport.pipeline.subject import Subject
 from cascadeport.results.schema import Record, read
 
 
@@ -68,6 +69,7 @@ class RunRecord(Record):
     warmup: int | None = None
     peak_rss_bytes: int | None = None
     simulated: bool = False
+    subject: Subject | None = None
 
 
 def load(path: Path) -> RunRecord:

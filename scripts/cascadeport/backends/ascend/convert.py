@@ -14,7 +14,7 @@ from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import write_json
 from cascadeport.config.cards import Card, Shape
 from cascadeport.core.context import Context
-from cascadeport.core.stage import Stage
+from cascadeport.core.stage import Content, Stage
 from cascadeport.core.task import Mount, Task
 from cascadeport.graph.lowering import RECORD as LOWERING
 
@@ -60,7 +60,7 @@ def stage(
         title=f"convert {card.name}{card.input.suffix(shape)} for {target.soc}",
         folder=options.build / "models" / card.name / f"{lowered.folder.name}-{target.soc}{kind}",
         parameters=parameters,
-        inputs={"graph": lowered.key},
+        inputs={"graph": Content(network)},
         work=work,
     )
 

@@ -10,9 +10,10 @@ from cascadeport.base.paths import PACKAGE
 from cascadeport.config.options import Options
 from cascadeport.core.context import Context
 from cascadeport.core.plan import DataSource
-from cascadeport.core.stage import Stage
+from cascadeport.core.stage import Content, Stage
 
 EVALUATION = "evaluation.json"
+DETECTIONS = "detections.json"
 
 
 def stage(inferring: Stage, options: Options, source: DataSource) -> Stage:
@@ -24,7 +25,7 @@ def stage(inferring: Stage, options: Options, source: DataSource) -> Stage:
         dataset = source.load(context.options)
         done = evaluation.evaluate(
             datasets.for_evaluation(dataset, folder),
-            inferring.folder / "detections.json",
+            inferring.folder / DETECTIONS,
             [item.id for item in dataset.items],
         )
         evaluation.write(done, folder / EVALUATION)
@@ -35,9 +36,10 @@ def stage(inferring: Stage, options: Options, source: DataSource) -> Stage:
         folder=inferring.folder.parent / "evaluate",
         parameters={"limit": options.limit},
         inputs={
-            "detections": inferring.key,
+            "detections": Content(inferring.folder / DETECTIONS),
             "evaluator": digest.of_sources(PACKAGE / "evaluation"),
             **source.digests,
         },
         work=work,
+        hashed=True,
     )

@@ -13,17 +13,18 @@ from cascadeport import download
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import IMAGES, REPOSITORY
-from cascadeport.base.reading import user_path
+from cascadeport.base.reading import read_record, user_path
 from cascadeport.base.suggest import suggest
 from cascadeport.config.cards import MULTIPLE, Card, Checkpoint, Shape
 from cascadeport.config.options import Options
 from cascadeport.core.context import Context
 from cascadeport.core.plan import DataSource, Plan
-from cascadeport.core.stage import Stage
+from cascadeport.core.stage import Content, Stage
 from cascadeport.core.task import Mount, Task
 from cascadeport.datasets import Item
 
 NEUTRAL = "neutral.onnx"
+RECORD = "export.json"
 EXPORTER = IMAGES / "export"
 ENVIRONMENT = REPOSITORY / ".venv-export"
 # The variable that names an environment elsewhere.
@@ -52,7 +53,7 @@ class Weights:
         seed: Of random weights.
     """
 
-    known: Mapping[str, str]
+    known: Mapping[str, str | Content]
     path: Path | None = None
     sha256: str = ""
     seed: int | None = None
@@ -94,7 +95,7 @@ def stages(
         fetching = _fetch(card, checkpoint, folder / "checkpoint")
         before = (fetching,)
         weights = Weights(
-            {"checkpoint": fetching.key},
+            {"checkpoint": Content(fetching.folder / _file(checkpoint))},
             fetching.folder / _file(checkpoint),
             _expected(checkpoint),
         )
@@ -146,7 +147,35 @@ def model_digest(card: Card, stages: Sequence[Stage]) -> str:
         return card.model_digest
     exporting = next(stage for stage in stages if stage.name == "export")
     parameters = {key: value for key, value in exporting.parameters.items() if key != "runtime"}
-    return digest.of_value([dict(exporting.inputs), parameters])
+    return digest.of_value([exporting.digests, parameters])
+
+
+def exported_checkpoint(stages: Sequence[Stage]) -> str | None:
+    """The sha256 of the checkpoint that the stages exported, from their own records.
+
+    A card may have only its first digits.
+
+    Returns:
+        None: nothing was exported, or random weights were.
+
+    Raises:
+        CascadeportError: The record of an export cannot be read, or two shapes were exported from
+            different checkpoints.
+    """
+    found = set()
+    folders = [stage.folder for stage in stages if stage.name == "export"]
+    for folder in folders:
+        remedy = f"Remove {folder} and run the same command again."
+        record = read_record(folder / RECORD, "record of the export", next=remedy)
+        model = record.get("model")
+        found.add(model.get("checkpoint_sha256") if isinstance(model, dict) else None)
+    if len(found) > 1:
+        raise CascadeportError(
+            "The shapes of the model were exported from different checkpoints.",
+            where=", ".join(map(str, folders)),
+            next="Remove these folders and run the same command again.",
+        )
+    return next((str(one) for one in found if one), None)
 
 
 def _file(checkpoint: Checkpoint) -> str:

@@ -15,11 +15,16 @@ from cascadeport.base.files import write_json
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.base.reading import read_record
 from cascadeport.config.cards import Card
+from cascadeport.config.targets import Semantics
 from cascadeport.core.context import Context
-from cascadeport.core.plan import DataSource
+from cascadeport.core.plan import DataSource, row_name
 from cascadeport.core.stage import Network, Stage
 from cascadeport.core.task import Mount, Task
+from cascadeport.datasets import Dataset
 from cascadeport.pipeline import job as jobs
+from cascadeport.pipeline.stages import export, lower
+from cascadeport.pipeline.stages.lower import Graphs
+from cascadeport.pipeline.subject import Subject
 
 # Decoding and warming up are silent for a while; a network this slow is stuck.
 _SILENCE_S = 600.0
@@ -27,15 +32,16 @@ _REMEDY = "Read infer.log; run again with --keep-failed to keep the folder."
 
 
 def stage(
-    context: Context, card: Card, source: DataSource, networks: Sequence[Network], row: str
+    context: Context, card: Card, source: DataSource, graphs: Graphs, semantics: Semantics
 ) -> Stage:
     """Plans the pass.
 
     Args:
-        networks: One for every shape of the card.
-        row: The name of the result's folder.
+        graphs: The networks, one for every shape of the card, and what makes them.
+        semantics: What the user chose instead of the target's own.
     """
     options = context.options
+    variant = backends.of(context.target).variant(options)
     name = f"{card.name}-{source.name}"
     if options.limit is not None:
         name += f"-first{options.limit}"
@@ -44,22 +50,34 @@ def stage(
     runtime = dict(context.engine.planned("infer"))
 
     def work(context: Context, folder: Path) -> None:
-        _infer(context, folder, card, settings, source, networks)
+        dataset = source.load(context.options)
+        subject = _subject(context, card, dataset, graphs, semantics)
+        _infer(context, folder, card, settings, dataset, graphs.networks)
+        _record(folder, subject)
 
     return Stage(
         name="infer",
         title=f"run {card.name} on {source.name} ({context.target.title})",
-        folder=options.results / name / row / "infer",
-        parameters={"settings": settings, "limit": options.limit, "runtime": runtime},
+        folder=options.results / name / row_name(context.name, semantics, variant) / "infer",
+        parameters={
+            "target": context.name,
+            "semantics": semantics.model_dump(),
+            "simulate": options.simulate,
+            "settings": settings,
+            "limit": options.limit,
+            "runtime": runtime,
+        },
         inputs={
             **{
                 f"network{card.input.suffix(shape)}": network.digest
-                for shape, network in zip(card.input.canvases, networks, strict=True)
+                for shape, network in zip(card.input.canvases, graphs.networks, strict=True)
             },
+            **lower.records(graphs.stages),
             "bundle": _bundle_digest(),
             **source.digests,
         },
         work=work,
+        hashed=True,
     )
 
 
@@ -74,11 +92,10 @@ def _infer(
     folder: Path,
     card: Card,
     settings: Mapping[str, Any],
-    source: DataSource,
+    dataset: Dataset,
     networks: Sequence[Network],
 ) -> None:
     engine, options, reporter = context.engine, context.options, context.reporter
-    dataset = source.load(options)
     for warning in dataset.warnings:
         reporter.note(warning)
     jobs.check_categories(card, dataset)
@@ -121,16 +138,46 @@ def _infer(
             next=_REMEDY,
         )
     # Where it ran is the engine's to say: host, engine, and the image by its id.
+    record = _read(folder)
+    record["engine"] = dict(engine.identity())
+    record["problems"] += [f"not alone on the device: {text}" for text in busy]
+    write_json(folder / "run.json", record)
+
+
+def _read(folder: Path) -> dict[str, Any]:
     record = read_record(folder / "run.json", "record of the pass", next=_REMEDY)
-    problems = record.get("problems", [])
-    if not isinstance(problems, list):
+    if not isinstance(record.setdefault("problems", []), list):
         raise CascadeportError(
             "The record of the pass is not in the format of this version.",
             where=f"{folder / 'run.json'}: problems is not a list",
             next=_REMEDY,
         )
-    record["engine"] = dict(engine.identity())
-    record["problems"] = problems + [f"not alone on the device: {text}" for text in busy]
+    return record
+
+
+def _subject(
+    context: Context, card: Card, dataset: Dataset, graphs: Graphs, semantics: Semantics
+) -> Subject:
+    # Known in full only now: a card may pin a checkpoint by its first digits.
+    checkpoint = export.exported_checkpoint(graphs.stages)
+    return Subject(
+        target=context.name,
+        semantics=semantics,
+        variant=backends.of(context.target).variant(context.options),
+        model=card.name,
+        seed=card.seed,
+        model_digest=checkpoint or export.model_digest(card, graphs.stages),
+        checkpoint_sha256=checkpoint,
+        dataset_digest=dataset.digest,
+        pictures=len(dataset.items),
+        changes=tuple(lower.changes(graphs.stages)),
+    )
+
+
+def _record(folder: Path, subject: Subject) -> None:
+    """Adds to run.json what the pass was about."""
+    record = _read(folder)
+    record["subject"] = subject.model_dump(mode="json")
     write_json(folder / "run.json", record)
 
 

@@ -18,7 +18,7 @@ from cascadeport.config.targets import Semantics
 from cascadeport.core.backend import Backend, LoweringChoice
 from cascadeport.core.context import Context
 from cascadeport.core.plan import DataSource
-from cascadeport.core.stage import Network, Stage
+from cascadeport.core.stage import Content, Network, Stage
 from cascadeport.graph.lowering import RECORD
 from cascadeport.pipeline.stages import export
 
@@ -47,13 +47,13 @@ class Exported:
 
     Args:
         path: The file, which exists once the stages that make it are done.
-        digest: Of its content, or the key of the stage that makes it.
+        digest: Of its content.
         folder: The folder with PyTorch's own detections, which it is verified by; None: it came
             without them.
     """
 
     path: Path
-    digest: str
+    digest: str | Content
     folder: Path | None = None
 
 
@@ -70,7 +70,10 @@ def stages(context: Context, card: Card, semantics: Semantics, source: DataSourc
         assert card.checkpoint is not None
         before = export.stages(context, card, card.checkpoint, source)
         exported = [stage for stage in before if stage.name == "export"]
-        graphs = [Exported(one.folder / export.NEUTRAL, one.key, one.folder) for one in exported]
+        graphs = [
+            Exported(one.folder / export.NEUTRAL, Content(one.folder / export.NEUTRAL), one.folder)
+            for one in exported
+        ]
     else:
         before = ()
         files = [card.file(one.path) for one in card.graph.all]
@@ -80,14 +83,18 @@ def stages(context: Context, card: Card, semantics: Semantics, source: DataSourc
         _lower(context, card, shape, neutral, choice, semantics)
         for shape, neutral in zip(card.input.canvases, graphs, strict=True)
     ]
-    networks = tuple(Network(one.folder / NETWORK, one.key) for one in lowered)
+    networks = tuple(
+        Network(one.folder / NETWORK, Content(one.folder / NETWORK)) for one in lowered
+    )
     converted = [
         backends.of(context.target).conversion(context, card, shape, one, one.folder / NETWORK)
         for shape, one in zip(card.input.canvases, lowered, strict=True)
     ]
     found = [one for one in converted if one is not None]
     if found:
-        networks = tuple(Network(stage.folder / file, stage.key) for stage, file in found)
+        networks = tuple(
+            Network(stage.folder / file, Content(stage.folder / file)) for stage, file in found
+        )
     made = (*before, *lowered, *(stage for stage, _ in found))
     return Graphs(made, networks, choice.notes)
 
@@ -208,6 +215,12 @@ def _verify(context: Context, neutral: Exported, folder: Path, done: graph.Lower
 
 def _flag(value: str | None, yes: str) -> bool | None:
     return None if value is None else value == yes
+
+
+def records(stages: Sequence[Stage]) -> dict[str, Content]:
+    """The records of the lowering, by names for a stage that reads them."""
+    made = [stage.folder / RECORD for stage in stages if stage.name == "lower"]
+    return {f"lowering-{path.parent.name}": Content(path) for path in made}
 
 
 def changes(stages: Sequence[Stage]) -> list[str]:
