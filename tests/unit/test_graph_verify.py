@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import Session, verify
 from cascadeport.graph.comparison import BOX_FLOOR, FACTOR, SCORE_FLOOR, Cuts, compare, problem
 
@@ -179,7 +180,8 @@ def folder(path: Path, pictures: list[Detections]) -> Path:
             arrays |= {"noise0_boxes": boxes, "noise0_labels": labels}
         np.savez(path / file, **arrays)
         listed.append({"name": f"{index}.jpg", "file": file, "traced": index == 0})
-    record = {"pictures": listed, "noise": ["again"], "cuts": {"score": 0.05, "count": 100}}
+    cuts = {"score": 0.05, "count": 100}
+    record = {"format": 2, "pictures": listed, "noise": ["again"], "cuts": cuts}
     (path / "export.json").write_text(json.dumps(record))
     return path
 
@@ -200,3 +202,11 @@ def test_one_picture_may_have_a_stray_detection(tmp_path: Path, strays: int, pas
     assert written["noise"] == ["again"]
     assert written["pictures"][1]["boxes"]["noise"] == {"median": 0, "p90": 0, "max": 0}
     assert written["pictures"][-1]["boxes"]["noise"] is None
+
+
+def test_an_export_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = folder(tmp_path / "export", [])
+    record = json.loads((path / "export.json").read_text())
+    (path / "export.json").write_text(json.dumps({**record, "format": 1}))
+    with pytest.raises(CascadeportError, match="another version"):
+        verify(Session("fake", lambda inputs: []), "x.onnx", path)

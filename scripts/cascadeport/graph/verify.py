@@ -34,6 +34,8 @@ from cascadeport.graph.matching import OVERLAP, Detections
 
 #: Pictures that a verification needs besides the traced one, one of them without detections.
 MIN_PICTURES = 3
+#: The format of export.json that is read here (images/export/exporter).
+EXPORT_FORMAT = 2
 #: Pictures of a verification that may lack or add a detection for no visible reason.
 MAX_STRAY_PICTURES = 1
 
@@ -134,6 +136,12 @@ def verify(session: Session, model: str, export: Path) -> Verification:
         export: The exporter's folder, with `export.json` and `reference/`.
     """
     record = json.loads((export / "export.json").read_text(encoding="utf-8"))
+    if record.get("format") != EXPORT_FORMAT:
+        raise CascadeportError(
+            "The export was made by another version of this program.",
+            where=str(export / "export.json"),
+            next="Export again: remove this folder and run the same command.",
+        )
     pictures, names = record["pictures"], record["noise"]
     cuts = Cuts(record["cuts"]["score"], record["cuts"]["count"])
     inputs, expected, noise = [], [], []
