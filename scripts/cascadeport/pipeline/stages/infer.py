@@ -22,6 +22,7 @@ from cascadeport.core.stage import Network, Stage
 from cascadeport.core.task import Mount, Task
 from cascadeport.datasets import Dataset
 from cascadeport.pipeline import job as jobs
+from cascadeport.pipeline import pictures
 from cascadeport.pipeline.stages import export, lower
 from cascadeport.pipeline.stages.lower import Graphs
 from cascadeport.pipeline.subject import Subject
@@ -52,8 +53,9 @@ def stage(
     def work(context: Context, folder: Path) -> None:
         dataset = source.load(context.options)
         subject = _subject(context, card, dataset, graphs, semantics)
+        before = pictures.versions(dataset)
         _infer(context, folder, card, settings, dataset, graphs.networks)
-        _record(folder, subject)
+        _record(folder, subject, *_pictures(folder, dataset, before))
 
     return Stage(
         name="infer",
@@ -103,14 +105,14 @@ def _infer(
         Mount(network.path, f"/model{card.input.suffix(shape)}/{network.path.name}")
         for shape, network in zip(card.input.canvases, networks, strict=True)
     ]
-    pictures = Mount(dataset.pictures_dir.resolve(), "/data")
+    folder_of_pictures = Mount(dataset.pictures_dir.resolve(), "/data")
     out = Mount(folder.resolve(), "/out", writable=True)
     code = Mount(REPOSITORY / "bundle", "/opt/cascadeport/bundle")
     job = jobs.compile_job(
         settings,
         dataset,
         models=[(engine.path(model), digest.of_file(model.source)) for model in models],
-        pictures=engine.path(pictures),
+        pictures=engine.path(folder_of_pictures),
     )
     (folder / "job.json").write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
     inside = engine.path(out)
@@ -125,7 +127,7 @@ def _infer(
                 *("python3", "-m", "bundle", backends.of(context.target).command(options)),
                 *(f"{inside}/job.json", inside),
             ),
-            mounts=(*models, pictures, out, code),
+            mounts=(*models, folder_of_pictures, out, code),
             log=folder / "infer.log",
             deadline_s=_SILENCE_S,
         ),
@@ -174,10 +176,19 @@ def _subject(
     )
 
 
-def _record(folder: Path, subject: Subject) -> None:
+def _pictures(
+    folder: Path, dataset: Dataset, before: Mapping[int, pictures.Version]
+) -> tuple[str, list[str]]:
+    """The digest of the pictures that were read, and which of them changed meanwhile."""
+    found = pictures.read(folder)
+    return pictures.joint_digest(found), pictures.changed(dataset, before, found)
+
+
+def _record(folder: Path, subject: Subject, pictures_digest: str, changed: list[str]) -> None:
     """Adds to run.json what the pass was about."""
     record = _read(folder)
-    record["subject"] = subject.model_dump(mode="json")
+    record["problems"] += changed
+    record["subject"] = {**subject.model_dump(mode="json"), "pictures_digest": pictures_digest}
     write_json(folder / "run.json", record)
 
 
