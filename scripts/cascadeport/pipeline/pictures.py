@@ -21,7 +21,7 @@ Version = tuple[int, ...]
 
 def versions(dataset: Dataset) -> dict[int, Version]:
     """The version of every picture that is there, by id; taken before a pass."""
-    found = {}
+    found: dict[int, Version] = {}
     for item in dataset.items:
         try:
             facts = (dataset.pictures_dir / item.file).stat()
