@@ -175,12 +175,12 @@ def main() -> None:
     record = json.loads((EXPORT / "export.json").read_text())
     weights = record["seconds"]["weights"]
     seconds_taken = record["seconds"]["total"] - weights
-    worst = max(picture.box_error or 0 for picture in report.pictures)
+    worst = max(picture.boxes.error.max for picture in report.pictures)
     print(
         f"\nOpset 19 takes {ratio:.2f} x the CPU seconds of opset 11 (target: at most 0.85) and "
         f"{middle['opset 19'][1]:.2f} GiB (target: at most 1.5). It detects what PyTorch detects "
         f"on all {len(report.pictures)} pictures: boxes within {worst:.1e} px, scores within "
-        f"{max(one.score_error or 0 for one in report.pictures):.1e}. Lowering took "
+        f"{max(one.scores.error.max for one in report.pictures):.1e}. Lowering took "
         f"{lowering['onnxruntime']:.1f} s (opset 19) and {lowering['onnxruntime-1.9']:.1f} s "
         f"(opset 11); target: under 30 s. The export took {seconds_taken:.0f} s and "
         f"{record['peak_rss_bytes'] / 2**30:.2f} GiB (target: under 180 s and 4 GiB), besides the "

@@ -12,6 +12,15 @@ if not __package__:
     _SCRIPTS = Path(__file__).resolve().parents[1]
     sys.path[:1] = [str(_SCRIPTS), str(_SCRIPTS.parent)]
 
-from cascadeport.cli.main import entry
+try:
+    from cascadeport.cli.main import entry
+except ModuleNotFoundError as error:
+    print(
+        f"cascadeport: This Python has no package '{error.name}'.\n"
+        f"  where: {sys.executable}\n"
+        "  next:  Use .venv/bin/cascadeport; `make plan` installs it.",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 sys.exit(entry())

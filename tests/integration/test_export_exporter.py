@@ -12,13 +12,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 from cascadeport.backends.ascend.reference_executor import executable
-from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import verify
-from onnx import numpy_helper
 
 from tests.helpers.lowering import lower, session
 
@@ -134,12 +131,14 @@ def test_every_lowering_detects_what_pytorch_detects(
     path = lower(exported / "neutral.onnx", tmp_path / "lowered.onnx", target).path
     report = verify(session(path), path.name, exported)
     report.require_passed()
-    for picture in report.pictures:
-        assert picture.in_order + picture.swapped >= picture.expected
     report.write(tmp_path / "verification.json")
     written = json.loads((tmp_path / "verification.json").read_text())
     assert written["passed"]
-    assert written["thresholds"] == {"box_pixels": 0.01, "score": 0.0001, "order_score": 0.0001}
+    assert len(written["noise"]) == 3
+    for picture in written["pictures"]:
+        noise = picture["boxes"]["noise"]
+        assert (noise is None) == (picture["expected"] == 0)
+        assert noise is None or 0 < noise["median"] < noise["max"] < 0.01
 
 
 def test_the_ascend_graph_detects_nearly_that(exported: Path, tmp_path: Path) -> None:
@@ -183,53 +182,6 @@ def test_the_old_onnxruntime_detects_what_pytorch_detects(
         expected, found = np.load(file), np.load(f"{path}.{index}.npz")
         pair = [(each["boxes"], each["labels"]) for each in (expected, found)]
         assert compare(file.name, False, pair[0], pair[1]).passed
-
-
-def change_weight(model: onnx.ModelProto) -> None:
-    """One filter of one deformable convolution, by a hundredth."""
-    node = next(n for n in model.graph.node if n.op_type == "DeformConv")
-    tensor = next(t for t in model.graph.initializer if t.name == node.input[1])
-    weight = numpy_helper.to_array(tensor).copy()
-    weight[0] *= 1.01
-    tensor.CopyFrom(numpy_helper.from_array(weight, tensor.name))
-
-
-def change_offsets(model: onnx.ModelProto) -> None:
-    """x and y of the offsets of one convolution change places."""
-    node = next(n for n in model.graph.node if n.op_type == "DeformConv")
-    source = next(n for n in model.graph.node if node.input[2] in n.output)
-    for name in source.input[1:]:
-        tensor = next(t for t in model.graph.initializer if t.name == name)
-        array = numpy_helper.to_array(tensor)
-        order = np.arange(len(array)).reshape(-1, 2)[:, ::-1].reshape(-1)
-        tensor.CopyFrom(numpy_helper.from_array(array[order], name))
-
-
-def change_nms(model: onnx.ModelProto) -> None:
-    """Overlaps up to 0.55 instead of 0.5."""
-    node = next(n for n in model.graph.node if n.op_type == "MultiClassNMS")
-    next(each for each in node.attribute if each.name == "iou_threshold").f = 0.55
-
-
-def change_roi(model: onnx.ModelProto) -> None:
-    """RoIs half a pixel away, as before mmdet 2."""
-    node = next(n for n in model.graph.node if n.op_type == "RoiExtractor")
-    next(each for each in node.attribute if each.name == "aligned").i = 0
-
-
-@pytest.mark.parametrize("change", [change_weight, change_offsets, change_nms, change_roi])
-def test_a_changed_weight_or_operator_does_not_pass(
-    exported: Path, tmp_path: Path, change: Callable[[onnx.ModelProto], None]
-) -> None:
-    model = onnx.load(str(exported / "neutral.onnx"))
-    change(model)
-    onnx.save(model, str(tmp_path / "neutral.onnx"))
-    path = lower(tmp_path / "neutral.onnx", tmp_path / "lowered.onnx", "onnxruntime").path
-    report = verify(session(path), path.name, exported)
-    assert not report.passed
-    with pytest.raises(CascadeportError) as caught:
-        report.require_passed()
-    assert caught.value.details
 
 
 def test_too_few_pictures_prove_nothing(exported: Path, tmp_path: Path) -> None:

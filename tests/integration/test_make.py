@@ -147,7 +147,7 @@ def test_the_program_says_what_is_wrong_with_a_value(checkout: Checkout) -> None
     assert done.returncode == 2
     assert f"There is no target named '{value}'" in done.stderr
     done = checkout.make("plan", LIMIT=f"`touch {checkout.canary}`")
-    assert f"LIMIT takes a whole number, and '`touch {checkout.canary}`' is none." in done.stderr
+    assert f"LIMIT must be a whole number, not '`touch {checkout.canary}`'." in done.stderr
     done = checkout.make("plan", f'MODEL=x"; touch {checkout.canary}; "')
     assert done.returncode == 2
 

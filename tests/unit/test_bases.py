@@ -29,10 +29,10 @@ def test_only_what_the_lock_knows_is_pinned() -> None:
     assert bases.pinned(text, {}) == {}
 
 
-def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
+def test_a_line_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bases.lock"
     path.write_text(f"python:3.11 {DIGEST}\npython:3.12 latest\n")
-    with pytest.raises(CascadeportError, match="a line that is none") as caught:
+    with pytest.raises(CascadeportError, match="a line that cannot be read") as caught:
         bases.read(path)
     assert "line 2" in caught.value.where
     path.write_text(f"python:3.11 {DIGEST}\n")

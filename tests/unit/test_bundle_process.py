@@ -221,16 +221,19 @@ def test_what_a_runtime_prints_from_c_is_not_lost(
 ) -> None:
     """It is in a buffer of the C library, and the process ends without emptying it."""
 
+    libc = ctypes.CDLL(None)
     buffer = ctypes.create_string_buffer(4096)
 
     def answer(batch: np.ndarray) -> Outputs:
-        libc = ctypes.CDLL(None)
-        # As where PYTHONUNBUFFERED is not set and standard output is not a terminal.
-        libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), buffer, 0, len(buffer))
         libc.puts(b"[ERROR] from C")
         raise BundleError("507011")
 
-    failure_of(jobs.small(tmp_path, runner=OWN_PROCESS), lambda lane: jobs.Scripted(answer))
+    def load(lane: Job) -> jobs.Scripted:
+        # As where PYTHONUNBUFFERED is not set and standard output is not a terminal.
+        libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), buffer, 0, len(buffer))
+        return jobs.Scripted(answer)
+
+    failure_of(jobs.small(tmp_path, runner=OWN_PROCESS), load)
     assert "[ERROR] from C" in capfd.readouterr().out
 
 

@@ -18,7 +18,8 @@ from tests.helpers import finished
 def test_the_policy_names_the_script_by_its_digest(tmp_path: Path) -> None:
     boxes = finished.dataset(tmp_path / "data", 5)
     results = [finished.finish(tmp_path / "results", boxes)]
-    table = comparison.compare(comparison.collect(tmp_path / "results"))
+    known = finished.known(tmp_path / "results", boxes)
+    table = comparison.compare(comparison.collect(tmp_path / "results", known))
     path = tmp_path / "comparison.html"
     report.render(results, table, path, boxes)
     text = path.read_bytes().decode()

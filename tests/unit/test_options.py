@@ -99,7 +99,7 @@ def test_options_become_words_and_words_options() -> None:
     [
         ("--limit", "0", "--limit must be at least 1, not 0"),
         ("--limit", "-1", "--limit must be at least 1, not -1"),
-        ("--limit", "1_000", "takes a whole number, and '1_000' is none"),
+        ("--limit", "1_000", "must be a whole number, not '1_000'"),
         ("--limit", " 3", "whole number"),
         ("--limit", "٣", "whole number"),
         ("--limit", "9" * 30, "whole number"),
@@ -109,7 +109,7 @@ def test_options_become_words_and_words_options() -> None:
         ("--repeats", "0", "--repeats must be at least 1"),
         ("--proposals", "0", "--proposals must be at least 1"),
         ("--engine", "dokcer", "perhaps you meant 'docker'"),
-        ("--engine", "x", "known are: docker, local"),
+        ("--engine", "x", "available: docker, local"),
         ("--model", "", "--model has an empty value"),
         ("--build", "", "--build has an empty value"),
     ],

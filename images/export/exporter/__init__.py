@@ -5,4 +5,4 @@ modifies no installed file: what has to behave differently is patched inside a `
 """
 
 #: Format version of the files that this package writes (export.json and the reference files).
-FORMAT = 1
+FORMAT = 2

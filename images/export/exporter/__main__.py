@@ -2,7 +2,8 @@
 
 Writes into --out:
     neutral.onnx       opset 11 and domain `cascadeport` version 1 (docs/architecture.md)
-    reference/NN.npz   a picture: input (1,3,H,W) float32, boxes (n,5) float32, labels (n) int64
+    reference/NN.npz   a picture: input (1,3,H,W) float32, boxes (n,5) float32, labels (n) int64;
+                       noiseI_boxes, noiseI_labels: the same when only rounding differs
     export.json        the config, checkpoint, shapes, digests and pictures of the export
 
 On standard output: JSON lines ("note", "progress", "error", "done"). Exit 0, or 2 after an error.
@@ -51,6 +52,13 @@ def arguments(argv):
         help="files or patterns; the first is traced, the others verify the graph",
     )
     parser.add_argument("--out", required=True, help="folder to write")
+    parser.add_argument(
+        "--noise-runs",
+        type=int,
+        default=3,
+        metavar="N",
+        help="extra passes of each picture that measure PyTorch's own noise",
+    )
     parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch; 0: its default")
     return parser.parse_args(argv)
 
@@ -71,7 +79,7 @@ def run(options):
     import numpy as np
     import torch
 
-    from . import checkpoint, export, pictures, randomise, reference, resources
+    from . import checkpoint, export, noise, pictures, randomise, reference, resources
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -124,7 +132,13 @@ def run(options):
     def keep(name, picture, traced=False):
         found, classes = reference.detect(model, picture)
         file = "reference/{:02d}.npz".format(len(listed))
-        np.savez(os.path.join(options.out, file), input=picture, boxes=found, labels=classes)
+        arrays = {"input": picture, "boxes": found, "labels": classes}
+        # Where nothing is found there is nothing to move.
+        repeated = noise.runs(model, picture, options.noise_runs) if len(found) else []
+        for index, (others, other_classes) in enumerate(repeated):
+            arrays["noise{}_boxes".format(index)] = others
+            arrays["noise{}_labels".format(index)] = other_classes
+        np.savez(os.path.join(options.out, file), **arrays)
         listed.append({"name": name, "file": file, "traced": traced, "detections": len(found)})
         emit("progress", phase="reference", done=len(listed), total=len(files) + 1)
         return found, classes
@@ -172,6 +186,11 @@ def run(options):
         },
         "neutral": {"file": "neutral.onnx", "bytes": size, "sha256": checkpoint.sha256_of(neutral)},
         "pictures": listed,
+        "noise": noise.names(options.noise_runs),
+        "cuts": {
+            "score": float(model.roi_head.test_cfg.score_thr),
+            "count": int(model.roi_head.test_cfg.max_per_img),
+        },
         "environment": {
             "python": platform.python_version(),
             "torch": torch.__version__,

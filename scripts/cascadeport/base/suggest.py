@@ -21,4 +21,4 @@ def suggest(name: str, known: Iterable[str]) -> str:
         near = [lowered[hit] for hit in hits]
     if near:
         return f"perhaps you meant '{near[0]}'"
-    return "known are: " + ", ".join(names)
+    return "available: " + ", ".join(names)

@@ -49,7 +49,7 @@ def read(path: Path = LOCK) -> dict[str, str]:
         match = _LINE.match(line)
         if match is None:
             raise CascadeportError(
-                "The lock of base images has a line that is none.",
+                "The lock of base images has a line that cannot be read.",
                 where=f"{path}, line {number}: {line[:100]}",
                 next="Each is `name:tag sha256:…`; `cascadeport pin` writes the file.",
             )

@@ -25,7 +25,7 @@ from cascadeport.core.environment import PythonEnvironment
 from cascadeport.core.machine import Machine
 from cascadeport.core.plan import Variant
 from cascadeport.core.stage import Stage
-from cascadeport.graph.lowering import Lowering
+from cascadeport.graph.lowering import Lowering, LoweringRequest
 from cascadeport.graph.verify import Session
 
 RowT = TypeVar("RowT", bound=Target)
@@ -52,12 +52,15 @@ class Backend(ABC, Generic[RowT]):
         supported: The names of options that are not for every target and that it understands.
         checks: What the doctor looks at for its targets.
         lowerings: Every lowering that it has.
+        faithful: What a lowering is asked for so that it changes as little as it can of what the
+            graph means, to verify it.
     """
 
     Row: ClassVar[type[Target]] = Target
     supported: ClassVar[frozenset[str]] = frozenset()
     checks: ClassVar[Sequence[Check]] = ()
     lowerings: ClassVar[Sequence[type[Lowering]]] = ()
+    faithful: ClassVar[LoweringRequest] = LoweringRequest()
 
     def __init__(self, target: RowT) -> None:
         self.target = target
@@ -73,7 +76,7 @@ class Backend(ABC, Generic[RowT]):
         """
 
     def session(self, network: Path, lowering: str) -> Session | None:
-        """Loads a lowered float32 graph on this machine, to verify it against PyTorch.
+        """Loads a graph lowered as `faithful` says on this machine, to verify it against PyTorch.
 
         Returns:
             None: only the device runs such a graph.

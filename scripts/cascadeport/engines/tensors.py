@@ -18,7 +18,8 @@ from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.core.follow import parse_event
 from cascadeport.engines import child
-from cascadeport.graph.verify import Detections, Session
+from cascadeport.graph.matching import Detections
+from cascadeport.graph.verify import Session
 
 
 def session(python: Path, network: Path, runner: Mapping[str, Any], runtime: str) -> Session:

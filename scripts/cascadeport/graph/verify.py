@@ -1,15 +1,14 @@
 """Compares the detections of a lowered graph with PyTorch's, also on pictures it was not traced on.
 
-The exporter stores what mmdet's unchanged inference detects in each picture. The lowered graph
-runs on the same pictures, and every detection is compared: label by label in order, box by box,
-score by score. Two detections may be swapped if PyTorch's own scores for them are nearly equal
-(`ORDER_TOLERANCE`): then their order is rounding. Swaps are counted.
+The exporter stores, for a few pictures, what mmdet's unchanged inference detects, and what it
+detects when only rounding differs. The lowered graph runs on the same pictures; comparison.py
+judges each of them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,24 @@ from numpy.typing import NDArray
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import write_json
+from cascadeport.graph.comparison import (
+    BOX_FLOOR,
+    FACTOR,
+    SCORE_FLOOR,
+    STRAY,
+    Cuts,
+    PictureComparison,
+    Spread,
+    compare,
+    problem,
+    strays,
+)
+from cascadeport.graph.matching import OVERLAP, Detections
 
-#: Largest allowed difference of a coordinate, in pixels of the network's input.
-BOX_TOLERANCE = 1e-2
-#: Largest allowed difference of a score.
-SCORE_TOLERANCE = 1e-4
-#: Detections whose scores in PyTorch differ by no more than this may be swapped.
-ORDER_TOLERANCE = 1e-4
 #: Pictures that a verification needs besides the traced one, one of them without detections.
 MIN_PICTURES = 3
-
-Detections = tuple[NDArray[Any], NDArray[Any]]
+#: Pictures of a verification that may lack or add a detection for no visible reason.
+MAX_STRAY_PICTURES = 1
 
 
 @dataclass(frozen=True)
@@ -46,33 +52,6 @@ class Session:
 
 
 @dataclass(frozen=True)
-class PictureComparison:
-    """One picture: the lowered graph against PyTorch.
-
-    Attributes:
-        name: The picture.
-        traced: Whether the graph was traced on it (then it proves little).
-        expected: Number of PyTorch's detections.
-        found: Number of the lowered graph's detections.
-        in_order: How many have PyTorch's label at PyTorch's index.
-        swapped: How many are swapped with one of nearly the same score.
-        box_error: Largest difference of a coordinate in pixels; None if labels differ.
-        score_error: Largest difference of a score, likewise.
-        passed: Whether the differences are within the thresholds.
-    """
-
-    name: str
-    traced: bool
-    expected: int
-    found: int
-    in_order: int
-    swapped: int
-    box_error: float | None
-    score_error: float | None
-    passed: bool
-
-
-@dataclass(frozen=True)
 class Verification:
     """The report of one lowering.
 
@@ -81,6 +60,7 @@ class Verification:
         passed: Whether there were enough pictures and every one passed.
         problems: What was wrong, in sentences.
         thresholds: What was required.
+        noise: How PyTorch's noise was measured, a name per run.
         pictures: One comparison per picture.
         runtime: Name and version of what ran the graph.
     """
@@ -88,7 +68,8 @@ class Verification:
     model: str
     passed: bool
     problems: list[str]
-    thresholds: dict[str, float]
+    thresholds: dict[str, Any]
+    noise: list[str]
     pictures: list[PictureComparison]
     runtime: str
 
@@ -97,16 +78,40 @@ class Verification:
         """What was compared and the largest differences, in one line."""
         others = [picture for picture in self.pictures if not picture.traced]
         empty = sum(picture.expected == 0 for picture in others)
-        box = max((picture.box_error or 0.0 for picture in self.pictures), default=0.0)
-        score = max((picture.score_error or 0.0 for picture in self.pictures), default=0.0)
-        return (
+        boxes = [picture.boxes for picture in self.pictures]
+        largest = max((each.error.max for each in boxes), default=0.0)
+        score = max((picture.scores.error.max for picture in self.pictures), default=0.0)
+        text = (
             f"{len(others)} pictures besides the traced one, {empty} of them without detections: "
-            f"boxes within {box:.1g} px of PyTorch's, scores within {score:.1g}"
+            f"boxes within {largest:.1g} px of PyTorch's, scores within {score:.1g}"
         )
+        noise = max((each.noise.max for each in boxes if each.noise), default=None)
+        if noise is None:
+            return text
+        middle = max((each.ratio[0] or 0.0 for each in boxes), default=0.0)
+        return (
+            f"{text}; PyTorch within {noise:.1g} px of itself; "
+            f"medians at most {middle:.1f} times PyTorch's own"
+        )
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """Noise, error and their ratio of every picture with detections, a line each."""
+        for picture in self.pictures:
+            if picture.boxes.noise is not None:
+                yield "; ".join(
+                    [
+                        f"{picture.name}: PyTorch {_told(picture.boxes.noise)} px from itself, "
+                        f"the graph {_told(picture.boxes.error)} px from PyTorch, "
+                        f"{' '.join(_times(each) for each in picture.boxes.ratio)} "
+                        "(median, p90, max)",
+                        *strays(picture),
+                    ]
+                )
 
     def write(self, path: Path) -> None:
         """Writes the report as JSON."""
-        write_json(path, {"format": 1, **asdict(self)}, indent=2)
+        write_json(path, {"format": 2, **asdict(self)}, indent=2)
 
     def require_passed(self) -> None:
         """Raises CascadeportError, with every problem, unless the verification passed."""
@@ -128,17 +133,31 @@ def verify(session: Session, model: str, export: Path) -> Verification:
         model: The name of its file, for the report.
         export: The exporter's folder, with `export.json` and `reference/`.
     """
-    pictures = json.loads((export / "export.json").read_text(encoding="utf-8"))["pictures"]
-    inputs, expected = [], []
+    record = json.loads((export / "export.json").read_text(encoding="utf-8"))
+    pictures, names = record["pictures"], record["noise"]
+    cuts = Cuts(record["cuts"]["score"], record["cuts"]["count"])
+    inputs, expected, noise = [], [], []
     for picture in pictures:
         with np.load(export / picture["file"]) as stored:
             inputs.append(stored["input"])
             expected.append((stored["boxes"], stored["labels"]))
+            noise.append(
+                [
+                    (stored[f"noise{index}_boxes"], stored[f"noise{index}_labels"])
+                    for index in range(len(names))
+                    if f"noise{index}_boxes" in stored
+                ]
+            )
     comparisons = [
-        compare(picture["name"], picture["traced"], wanted, found)
-        for picture, wanted, found in zip(pictures, expected, session.run(inputs), strict=True)
+        compare(picture["name"], picture["traced"], wanted, found, runs, cuts)
+        for picture, wanted, found, runs in zip(
+            pictures, expected, session.run(inputs), noise, strict=True
+        )
     ]
-    problems = [_problem(comparison) for comparison in comparisons if not comparison.passed]
+    problems = [problem(comparison) for comparison in comparisons if not comparison.passed]
+    stray = [one for one in comparisons if one.passed and (one.missing or one.extra)]
+    if len(stray) > MAX_STRAY_PICTURES:
+        problems += [f"{problem(one)}; too many pictures do" for one in stray]
     others = [comparison for comparison in comparisons if not comparison.traced]
     if len(others) < MIN_PICTURES:
         problems.append(
@@ -150,80 +169,21 @@ def verify(session: Session, model: str, export: Path) -> Verification:
     if not any(other.expected > 0 for other in others):
         problems.append("no picture but the traced one has detections: nothing was compared")
     thresholds = {
-        "box_pixels": BOX_TOLERANCE,
-        "score": SCORE_TOLERANCE,
-        "order_score": ORDER_TOLERANCE,
+        "overlap": OVERLAP,
+        "stray": STRAY,
+        "times_noise": asdict(FACTOR),
+        "box_pixels_at_least": asdict(BOX_FLOOR),
+        "score_at_least": asdict(SCORE_FLOOR),
+        "cuts": asdict(cuts),
     }
-    return Verification(model, not problems, problems, thresholds, comparisons, session.runtime)
-
-
-def compare(name: str, traced: bool, expected: Detections, found: Detections) -> PictureComparison:
-    """Compares detections (boxes (n,5), labels (n)); rows of score 0 are padding."""
-    (boxes, labels), (other_boxes, other_labels) = _real(*expected), _real(*found)
-    common = min(len(labels), len(other_labels))
-    in_order = int(np.sum(labels[:common] == other_labels[:common]))
-    order = _match((boxes, labels), (other_boxes, other_labels))
-    if order is None:
-        return PictureComparison(
-            name, traced, len(labels), len(other_labels), in_order, 0, None, None, False
-        )
-    difference = np.abs(other_boxes - boxes[order])
-    box_error = float(difference[:, :4].max(initial=0))
-    score_error = float(difference[:, 4].max(initial=0))
-    swapped = int(np.sum(order != np.arange(len(order))))
-    passed = box_error <= BOX_TOLERANCE and score_error <= SCORE_TOLERANCE
-    return PictureComparison(
-        name,
-        traced,
-        len(labels),
-        len(other_labels),
-        in_order,
-        swapped,
-        box_error,
-        score_error,
-        bool(passed and np.isfinite(other_boxes).all()),
+    return Verification(
+        model, not problems, problems, thresholds, names, comparisons, session.runtime
     )
 
 
-def _real(boxes: NDArray[Any], labels: NDArray[Any]) -> Detections:
-    real = boxes[:, 4] != 0
-    return boxes[real], np.asarray(labels).reshape(-1)[real]
+def _told(spread: Spread) -> str:
+    return " ".join(f"{value:.1e}" for value in spread)
 
 
-def _match(expected: Detections, found: Detections) -> NDArray[np.int64] | None:
-    """The index of the expected detection for each found one; None if they do not match.
-
-    In order, except that among expected detections of nearly the same score the nearest box of
-    the same label matches.
-    """
-    (boxes, labels), (other_boxes, other_labels) = expected, found
-    if len(labels) != len(other_labels):
-        return None
-    free = np.ones(len(labels), dtype=bool)
-    order = np.zeros(len(labels), dtype=np.int64)
-    for index, (box, label) in enumerate(zip(other_boxes, other_labels, strict=True)):
-        near = np.abs(boxes[:, 4] - boxes[index, 4]) <= ORDER_TOLERANCE
-        candidates = np.flatnonzero(free & near & (labels == label))
-        if not len(candidates):
-            return None
-        distance = np.abs(boxes[candidates, :4] - box[:4]).max(axis=1)
-        order[index] = candidates[np.argmin(distance)]
-        free[order[index]] = False
-    return order
-
-
-def _problem(comparison: PictureComparison) -> str:
-    if comparison.found != comparison.expected:
-        return (
-            f"{comparison.name}: {comparison.found} detections, PyTorch has {comparison.expected}"
-        )
-    if comparison.box_error is None or comparison.score_error is None:
-        return (
-            f"{comparison.name}: {comparison.in_order} of {comparison.expected} labels equal "
-            "PyTorch's, in order"
-        )
-    return (
-        f"{comparison.name}: boxes differ by up to {comparison.box_error:.2g} px and scores by "
-        f"up to {comparison.score_error:.2g}; the limits are {BOX_TOLERANCE:g} px and "
-        f"{SCORE_TOLERANCE:g}"
-    )
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.1f}x"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cascadeport.backends.ascend import checks, convert, host, simulator
 from cascadeport.backends.ascend.lowering import Ascend
+from cascadeport.backends.ascend.reference_executor import executable
 from cascadeport.backends.ascend.target import AscendTarget
 from cascadeport.base.errors import CascadeportError
 from cascadeport.config.cards import Card, Shape
@@ -18,6 +21,9 @@ from cascadeport.core.context import Context
 from cascadeport.core.machine import Machine
 from cascadeport.core.plan import Variant
 from cascadeport.core.stage import Stage
+from cascadeport.graph.lowering import LoweringRequest
+from cascadeport.graph.onnx_session import has_deform_conv, load_session
+from cascadeport.graph.verify import Session
 
 # The vendor's tool in the images.
 _AIS_INFER = "/opt/ais_infer/ais_infer.py"
@@ -31,6 +37,8 @@ class AscendBackend(Backend[AscendTarget]):
     Row = AscendTarget
     supported = frozenset({"simulate", "bins"})
     lowerings = (Ascend,)
+    # As many proposals as were exported, and NMS within each pyramid level.
+    faithful = LoweringRequest(proposals=sys.maxsize, across_levels=False)
     checks = checks.CHECKS
 
     # --- the graph
@@ -38,6 +46,18 @@ class AscendBackend(Backend[AscendTarget]):
     def lowering(self, engine: str) -> LoweringChoice:
         """See `Backend`."""
         return LoweringChoice(Ascend())
+
+    def session(self, network: Path, lowering: str) -> Session | None:
+        """See `Backend`: the reference executor, in float32 and without what CANN's kernels change.
+
+        What an NPU computes differently (docs/lowering.md) is not the lowering's error.
+        """
+        if not has_deform_conv():
+            return None
+        with tempfile.TemporaryDirectory(dir=network.parent) as folder:
+            out = Path(folder) / network.name
+            session = load_session(executable(network, out, "fp32", widen_thin=False))
+        return Session(f"{session.runtime}, CANN's operators in standard ones", session.run)
 
     def accept(self, card: Card) -> None:
         """See `Backend`: atc supports CANN's operators, not onnxruntime's."""

@@ -41,7 +41,9 @@ ROUNDED = {
 DOWN_FACTOR = 0.1
 
 
-def executable(graph: Path, out: Path, arithmetic: str = "fp16") -> Path:
+def executable(
+    graph: Path, out: Path, arithmetic: str = "fp16", *, widen_thin: bool = True
+) -> Path:
     """Writes a graph for onnxruntime that computes what `graph` computes on an Ascend chip.
 
     Args:
@@ -49,6 +51,8 @@ def executable(graph: Path, out: Path, arithmetic: str = "fp16") -> Path:
         out: The file to write; its input and outputs, boxes (n,5) and labels (n), are those of
             `graph`.
         arithmetic: One of `ARITHMETICS`.
+        widen_thin: Whether RoIs thinner than a cell are widened to one, as CANN's kernel does. With
+            False and `fp32` the graph computes what the graph it was lowered from does.
     """
     if arithmetic not in ARITHMETICS:
         raise CascadeportError(
@@ -62,7 +66,7 @@ def executable(graph: Path, out: Path, arithmetic: str = "fp16") -> Path:
     model.opset_import.append(helper.make_opsetid(cann.DOMAIN, cann.VERSION))
     lifted = EditableGraph(model).lifted(OPSET)
     fold_batch_norms(lifted)
-    rounding = _Rounding(arithmetic)
+    rounding = _Rounding(arithmetic, widen_thin)
     rounding.replace_casts(lifted)
     rules: dict[str, Rule] = {
         "DeformableConv2D": rounding.deformable_conv_2d,
@@ -81,7 +85,8 @@ def executable(graph: Path, out: Path, arithmetic: str = "fp16") -> Path:
 class _Rounding:
     """The rewriting rules, with the roundings of one arithmetic."""
 
-    def __init__(self, arithmetic: str) -> None:
+    def __init__(self, arithmetic: str, widen_thin: bool) -> None:
+        self.widen_thin = widen_thin
         self.operators = arithmetic != "fp32"
         self.everything = arithmetic == "force_fp16"
 
@@ -151,7 +156,7 @@ class _Rounding:
         build.op("Identity", [result], outputs=[node.output[0]])
 
     def roi_extractor(self, build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
-        """Levels by strict comparison; RoIs are widened to a cell, aligned or not."""
+        """Levels by strict comparison; RoIs are widened to a cell, aligned or not, if asked for."""
         attributes = onnx_plugins.read_roi_extractor(node)
         *features, rois = node.input
         if attributes.roi_scale_factor:
@@ -171,6 +176,8 @@ class _Rounding:
                 sampling_ratio=max(attributes.sample_num, 0),
                 mode="output_half_pixel",
                 shift=0.5 if attributes.aligned else 0.0,
+                # Without alignment mmcv's own kernel widens them too.
+                keep_thin=attributes.aligned and not self.widen_thin,
             )
             for feature, scale in zip(features, attributes.spatial_scale, strict=True)
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,12 +19,11 @@ from cascadeport.config.targets import Target
 from cascadeport.core.backend import Backend, LoweringChoice
 from cascadeport.core.check import Check, Finding
 from cascadeport.core.context import Context
+from cascadeport.graph.onnx_session import has_deform_conv, load_session
 from cascadeport.graph.verify import Session
 
 _CPU: Final = "CPUExecutionProvider"
 _CUDA: Final = "CUDAExecutionProvider"
-# The first onnxruntime whose CPU provider is known to run DeformConv.
-_DEFORM_CONV_SINCE = Version("1.32")
 
 
 class OnnxRuntimeTarget(Target):
@@ -71,7 +70,7 @@ class OnnxRuntime(Backend[OnnxRuntimeTarget]):
     def lowering(self, engine: str) -> LoweringChoice:
         """See `Backend`: an onnxruntime without `DeformConv` (as on Python 3.10) runs the same
         network in standard operators, and the plan says so."""
-        if engine != "local" or _has_deform_conv():
+        if engine != "local" or has_deform_conv():
             return LoweringChoice(CurrentOperators())
         note = (
             f"onnxruntime {_installed()} has no DeformConv: the network runs in standard "
@@ -83,21 +82,7 @@ class OnnxRuntime(Backend[OnnxRuntimeTarget]):
         """See `Backend`. The CPU provider verifies for all: float32 is the same in each."""
         if lowering != self.lowering("local").lowering.name:
             return None
-        import onnxruntime  # type: ignore[import-untyped]
-
-        try:
-            session = onnxruntime.InferenceSession(str(network), providers=[_CPU])
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            raise CascadeportError(
-                f"onnxruntime {onnxruntime.__version__} cannot load the graph: "
-                f"{str(error).splitlines()[0]}",
-                where=str(network),
-            ) from error
-
-        def run(inputs: Sequence[Any]) -> list[tuple[Any, Any]]:
-            return [tuple(session.run(["boxes", "labels"], {"input": one})) for one in inputs]
-
-        return Session(f"onnxruntime {onnxruntime.__version__}", run)
+        return load_session(network)
 
     def runner(self, options: Options) -> dict[str, Any]:
         """See `Backend`."""
@@ -119,7 +104,3 @@ class OnnxRuntime(Backend[OnnxRuntimeTarget]):
 
 def _installed() -> Version:
     return Version(metadata.version("onnxruntime"))
-
-
-def _has_deform_conv() -> bool:
-    return _installed() >= _DEFORM_CONV_SINCE

@@ -127,7 +127,7 @@ class Option:
         digits = text.removeprefix("-")
         if not (digits.isascii() and digits.isdecimal() and len(digits) < 19):
             raise CascadeportError(
-                f"{self.flag} takes a whole number, and '{text}' is none.", next=self._wanted
+                f"{self.flag} must be a whole number, not '{text}'.", next=self._wanted
             )
         number = int(text)
         if self.minimum is not None and number < self.minimum:

@@ -156,8 +156,10 @@ def _lower(
         done = lowering.lower(neutral.path, folder / NETWORK, request)
         write_json(folder / RECORD, done.record)
         if neutral.folder is not None:
-            summary = _verify(context, neutral, folder, done)
+            summary, *pictures = _verify(context, neutral, folder, done)
             context.reporter.line("verified", f"{summary}; {product / VERIFICATION}")
+            for line in pictures:
+                context.reporter.line("", line)
 
     return Stage(
         name="lower",
@@ -179,33 +181,36 @@ def _lower(
     )
 
 
-def _verify(context: Context, neutral: Exported, folder: Path, done: graph.Lowered) -> str:
-    """Compares the exported graph with PyTorch's own detections, and leaves the report.
+def _verify(context: Context, neutral: Exported, folder: Path, done: graph.Lowered) -> list[str]:
+    """Compares the lowering with PyTorch's own detections, and leaves the report.
 
-    A graph that only its device runs, or whose meaning was changed and which is not meant to
-    detect what PyTorch does, is not compared itself; then the export is verified without it.
+    A graph whose meaning was changed is not meant to detect what PyTorch does: then the same
+    lowering without those changes is compared. Where only the device runs even that, the export
+    is verified without the lowering.
 
     Returns:
-        What was compared, in a line.
+        What was compared, in lines.
     """
     assert neutral.folder is not None
     scratch = folder / "faithful.onnx"
+    backend = backends.of(context.target)
     try:
-        session = (
-            None if done.changes else backends.of(context.target).session(done.path, done.lowering)
-        )
+        compared = done
+        if done.changes:
+            lowering = backends.lowering(done.lowering)
+            compared = lowering.lower(neutral.path, scratch, backend.faithful)
+        session = backend.session(compared.path, compared.lowering)
         if session is None:
             reference: Backend[Any] = backends.reference(context.target)
-            faithful = reference.lowering("local").lowering
-            network = faithful.lower(neutral.path, scratch).path
-            session = reference.session(network, faithful.name)
+            compared = reference.lowering("local").lowering.lower(neutral.path, scratch)
+            session = reference.session(compared.path, compared.lowering)
             assert session is not None
         verification = graph.verify(session, done.path.name, neutral.folder)
     finally:
         scratch.unlink(missing_ok=True)
     verification.write(folder / VERIFICATION)
     verification.require_passed()
-    return verification.summary
+    return [verification.summary, *verification.lines]
 
 
 def _flag(value: str | None, yes: str) -> bool | None:
