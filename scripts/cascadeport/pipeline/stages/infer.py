@@ -120,6 +120,7 @@ def _infer(
     busy = _busy(context)
     for sentence in busy:
         reporter.note(f"{sentence} The result will be INVALID.")
+    load = os.getloadavg()[0] if context.is_here else None
     engine.run(
         Task(
             stage="infer",
@@ -142,6 +143,9 @@ def _infer(
     # Where it ran is the engine's to say: host, engine, and the image by its id.
     record = _read(folder)
     record["engine"] = dict(engine.identity())
+    if load is not None and isinstance(record.get("environment"), dict):
+        # How many cores other work kept busy when the pass began.
+        record["environment"]["load_before_pass"] = round(load, 2)
     record["problems"] += [f"not alone on the device: {text}" for text in busy]
     write_json(folder / "run.json", record)
 
