@@ -81,7 +81,7 @@ def plants(labels: Sequence[int]) -> dict[str, Plant]:
         "final NMS at 0.55": nms_at_55,
         "RoIs half a pixel off": rois_half_a_pixel_off,
         "epsilon 1e-3 in one batch norm": another_epsilon,
-        "300 proposals of 1000": fewer_proposals,
+        "three tenths of the proposals": fewer_proposals,
         "two classes swapped": partial(classes_swapped, first=first, second=second),
     }
 
