@@ -17,6 +17,7 @@ from cascadeport.config.targets import Semantics
 from cascadeport.core import store
 from cascadeport.core.stage import key_of
 from cascadeport.datasets import Dataset
+from cascadeport.pipeline.pictures import joint_digest as joint_digest_of_pictures
 from cascadeport.pipeline.subject import Subject
 from cascadeport.results import collate
 from cascadeport.results import result as results
@@ -210,6 +211,8 @@ def finish(
     ids = [item.id for item in of.items if item.id not in skipped]
     record = run_record(ids, milliseconds=milliseconds, **run)
     record["digests"] = {"bundle": bundle_digest, "network": joint_digest(networks)}
+    read = {item.id: digest.of_file(of.pictures_dir / item.file) for item in of.items}
+    read = {number: one for number, one in read.items() if number in ids}
     record["subject"] = Subject(
         target=target,
         semantics=Semantics(),
@@ -217,6 +220,7 @@ def finish(
         model_digest=model_digest,
         dataset_digest=dataset_digest or of.digest,
         pictures=len(of.items),
+        pictures_digest=joint_digest_of_pictures(read),
         changes=tuple(semantics),
     ).model_dump(mode="json")
 
@@ -227,6 +231,9 @@ def finish(
             for number, pictures in enumerate(times(ids, milliseconds), 1):
                 for image, (one, finished) in zip(ids, pictures, strict=True):
                     lines.write(one.row(number, image, finished))
+        with Lines(str(out / "pictures.jsonl")) as lines:
+            for image, one in read.items():
+                lines.write(json.dumps({"id": image, "file": "", "sha256": one}) + "\n")
         job = {**common, "networks": [{"path": "/model", "sha256": one} for one in networks]}
         (out / "job.json").write_text(json.dumps(job))
 

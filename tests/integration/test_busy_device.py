@@ -38,3 +38,5 @@ def test_a_busy_device_makes_the_result_invalid(
     row = json.loads(comparison.read_text())["rows"][0]
     assert row["status"] == "invalid"
     assert row["reason"] == "not alone on the device: Others use the device: somebody (4711)"
+    run_record = comparison.parent / "cpu" / "infer" / "run.json"
+    assert json.loads(run_record.read_text())["environment"]["load_before_pass"] >= 0

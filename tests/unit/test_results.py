@@ -75,6 +75,7 @@ def test_pictures_without_a_result_make_it_invalid(tmp_path: Path, boxes: datase
         dataset=made.dataset.model_copy(update={"pictures": 15}),
         model_digest="m",
         dataset_digest="d",
+        pictures_digest="p",
         semantics=[],
         settings={},
         evaluation=made.evaluation,

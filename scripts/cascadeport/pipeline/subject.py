@@ -22,6 +22,7 @@ class Subject(BaseModel):
         checkpoint_sha256: The checkpoint's, where the network was made from one.
         dataset_digest: The data set's, when the pass began.
         pictures: How many pictures the data set has.
+        pictures_digest: The joint digest of the pictures as the pass read them.
         changes: What the lowering changed in the model's meaning, in sentences.
     """
 
@@ -36,6 +37,7 @@ class Subject(BaseModel):
     checkpoint_sha256: str | None = None
     dataset_digest: str
     pictures: int
+    pictures_digest: str = ""
     changes: tuple[str, ...] = ()
 
     @property

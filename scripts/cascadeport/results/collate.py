@@ -19,6 +19,7 @@ from cascadeport.base.errors import CascadeportError
 from cascadeport.core.context import Context
 from cascadeport.core.plan import Plan
 from cascadeport.evaluation import Evaluation
+from cascadeport.pipeline import pictures
 from cascadeport.pipeline.stages.evaluate import DETECTIONS, EVALUATION
 from cascadeport.pipeline.subject import Subject
 from cascadeport.results import chain as chains
@@ -95,6 +96,7 @@ def compute(folder: Path, facts: Known) -> Result:
     dataset = facts.dataset
     ids = [item.id for item in dataset.items]
     summary, problems = times.derive(folder / "infer", run, chain.settings, ids)
+    problems += _read_otherwise(folder / "infer", run, subject, ids)
     evaluated = _evaluated(dataset, folder / "infer" / DETECTIONS)
     stated = evaluation.read(folder / "evaluate" / EVALUATION)
     found = differences(_numbers(stated), _numbers(evaluated))
@@ -116,6 +118,7 @@ def compute(folder: Path, facts: Known) -> Result:
         ),
         model_digest=subject.model_digest,
         dataset_digest=subject.dataset_digest,
+        pictures_digest=subject.pictures_digest,
         semantics=[*_random_weights(subject), *subject.changes],
         settings=settings.of_job(chain.settings),
         evaluation=evaluated,
@@ -180,6 +183,18 @@ def _misplaced(folder: Path, subject: Subject, facts: Known) -> list[str]:
     return problems
 
 
+def _read_otherwise(folder: Path, run: RunRecord, subject: Subject, ids: list[int]) -> list[str]:
+    """Whether the pass read the pictures that its record says, and all of them."""
+    found = pictures.read(folder)
+    problems = []
+    if pictures.joint_digest(found) != subject.pictures_digest:
+        problems.append(f"infer/{pictures.FILE}: the pass read other pictures than infer/run.json says")
+    skipped = {one.id for one in run.skipped}
+    if not set(ids) - skipped <= set(found) <= set(ids):
+        problems.append(f"infer/{pictures.FILE} is about other pictures than the data set's")
+    return problems
+
+
 def _evaluated(dataset: datasets.Dataset, detections: Path) -> Evaluation:
     try:
         content = digest.of_file(detections)
@@ -224,6 +239,7 @@ def assemble(
     dataset: DatasetFacts,
     model_digest: str,
     dataset_digest: str,
+    pictures_digest: str,
     semantics: Sequence[str],
     settings: Mapping[str, Any],
     evaluation: Evaluation,
@@ -240,6 +256,7 @@ def assemble(
         dataset: The data set it ran on.
         model_digest: The digest of what was trained; the same on every target.
         dataset_digest: The digest of the data set.
+        pictures_digest: The joint digest of the pictures as the pass read them.
         settings: The card's settings that the pass ran with.
         semantics: What the target's lowering changed in the model's meaning, in sentences.
         evaluation: The accuracy.
@@ -272,6 +289,7 @@ def assemble(
         bundle_digest=run.digests.bundle,
         model_digest=model_digest,
         dataset_digest=dataset_digest,
+        pictures_digest=pictures_digest,
         settings_digest=digest.of_value(dict(settings)),
         settings=dict(settings),
         semantics=list(semantics),

@@ -23,6 +23,7 @@ _DIGESTS = {
     "bundle_digest": "another bundle",
     "model_digest": "another model",
     "dataset_digest": "another data set",
+    "pictures_digest": "other pictures",
 }
 
 

@@ -68,6 +68,7 @@ class Result(Record):
     bundle_digest: str
     model_digest: str
     dataset_digest: str
+    pictures_digest: str
     settings_digest: str
     settings: dict[str, Any]
     semantics: list[str] = []

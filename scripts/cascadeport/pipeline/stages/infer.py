@@ -22,6 +22,7 @@ from cascadeport.core.stage import Network, Stage
 from cascadeport.core.task import Mount, Task
 from cascadeport.datasets import Dataset
 from cascadeport.pipeline import job as jobs
+from cascadeport.pipeline import pictures
 from cascadeport.pipeline.stages import export, lower
 from cascadeport.pipeline.stages.lower import Graphs
 from cascadeport.pipeline.subject import Subject
@@ -52,8 +53,9 @@ def stage(
     def work(context: Context, folder: Path) -> None:
         dataset = source.load(context.options)
         subject = _subject(context, card, dataset, graphs, semantics)
+        before = pictures.versions(dataset)
         _infer(context, folder, card, settings, dataset, graphs.networks)
-        _record(folder, subject)
+        _record(folder, subject, *_pictures(folder, dataset, before))
 
     return Stage(
         name="infer",
@@ -103,14 +105,14 @@ def _infer(
         Mount(network.path, f"/model{card.input.suffix(shape)}/{network.path.name}")
         for shape, network in zip(card.input.canvases, networks, strict=True)
     ]
-    pictures = Mount(dataset.pictures_dir.resolve(), "/data")
+    folder_of_pictures = Mount(dataset.pictures_dir.resolve(), "/data")
     out = Mount(folder.resolve(), "/out", writable=True)
     code = Mount(REPOSITORY / "bundle", "/opt/cascadeport/bundle")
     job = jobs.compile_job(
         settings,
         dataset,
         models=[(engine.path(model), digest.of_file(model.source)) for model in models],
-        pictures=engine.path(pictures),
+        pictures=engine.path(folder_of_pictures),
     )
     (folder / "job.json").write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
     inside = engine.path(out)
@@ -118,6 +120,7 @@ def _infer(
     busy = _busy(context)
     for sentence in busy:
         reporter.note(f"{sentence} The result will be INVALID.")
+    load = os.getloadavg()[0] if context.is_here else None
     engine.run(
         Task(
             stage="infer",
@@ -125,7 +128,7 @@ def _infer(
                 *("python3", "-m", "bundle", backends.of(context.target).command(options)),
                 *(f"{inside}/job.json", inside),
             ),
-            mounts=(*models, pictures, out, code),
+            mounts=(*models, folder_of_pictures, out, code),
             log=folder / "infer.log",
             deadline_s=_SILENCE_S,
         ),
@@ -140,6 +143,9 @@ def _infer(
     # Where it ran is the engine's to say: host, engine, and the image by its id.
     record = _read(folder)
     record["engine"] = dict(engine.identity())
+    if load is not None and isinstance(record.get("environment"), dict):
+        # How many cores other work kept busy when the pass began.
+        record["environment"]["load_before_pass"] = round(load, 2)
     record["problems"] += [f"not alone on the device: {text}" for text in busy]
     write_json(folder / "run.json", record)
 
@@ -174,10 +180,19 @@ def _subject(
     )
 
 
-def _record(folder: Path, subject: Subject) -> None:
+def _pictures(
+    folder: Path, dataset: Dataset, before: Mapping[int, pictures.Version]
+) -> tuple[str, list[str]]:
+    """The digest of the pictures that were read, and which of them changed meanwhile."""
+    found = pictures.read(folder)
+    return pictures.joint_digest(found), pictures.changed(dataset, before, found)
+
+
+def _record(folder: Path, subject: Subject, pictures_digest: str, changed: list[str]) -> None:
     """Adds to run.json what the pass was about."""
     record = _read(folder)
-    record["subject"] = subject.model_dump(mode="json")
+    record["problems"] += changed
+    record["subject"] = {**subject.model_dump(mode="json"), "pictures_digest": pictures_digest}
     write_json(folder / "run.json", record)
 
 
