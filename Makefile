@@ -49,6 +49,7 @@ pin: $(VENV)/ready ## write images/bases.lock: the digests of the base images, f
 
 docs: $(VENV)/ready ## write what is generated: docs/command-line.md, docs/schemas, lists in docs/, scripts/options.mk
 	@$(RUN) docs
+	@$(VENV)/bin/python scripts/dockerfiles
 	@$(VENV)/bin/python scripts/architecture
 
 schemas: $(VENV)/ready ## write docs/schemas again
