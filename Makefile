@@ -1,4 +1,4 @@
-# The front door. `make help` lists what can be asked for.
+# The front door. `make help` lists the targets.
 #
 # Values of variables are data: they reach the program as environment variables, written as they
 # were given. No recipe has one in its text, where a shell would read it, and none is expanded by

@@ -129,7 +129,7 @@ def _read(network: NetworkFile) -> Any:
 
 
 def _fix_shape(model: Any, job: Job, network: NetworkFile) -> None:
-    """Gives an input whose sizes the graph leaves open the only ones that it will see."""
+    """Sets the sizes of an input that the graph leaves open to those of the job."""
     if not model.inputs[0].get_partial_shape().is_dynamic:
         return
     expected = list(job.preprocess.batch(network.shape))

@@ -113,7 +113,7 @@ class Reporter:
         self.line("", text)
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """Passes on an event of the bundle; what is none of its events is left out."""
+        """Passes on an event of the bundle; anything else is ignored."""
         if event.get("event") == "progress":
             done, total = event.get("done"), event.get("total")
             if isinstance(done, int) and isinstance(total, int):

@@ -18,7 +18,7 @@ _UNSAFE = re.compile(
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
-# What stands before the last @ of an address's host. A name alone is no secret (ssh://root@npu),
+# What precedes the last @ of an address's host. A name alone is no secret (ssh://root@npu),
 # but index and file servers take a token there.
 _PASSWORD = re.compile(r"(?P<scheme>\b[a-zA-Z][\w+.-]*://)(?P<user>[^/\s:@'\"]*):[^/\s'\"]*@")
 _TOKEN = re.compile(r"(?P<scheme>\bhttps?://)[^/\s:@'\"]+@", re.IGNORECASE)

@@ -15,8 +15,8 @@ class Call:
     """One call of a command.
 
     Args:
-        options: What was asked for about a target.
-        request: What was asked for besides.
+        options: The options for a target.
+        request: The options of the command itself.
         given: The fields of the options that were given.
         worded: Puts a message into the language of the door that the user came in by.
         reporter: Tells the user what happens.

@@ -36,7 +36,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def command_of(words: Sequence[str]) -> Command | None:
-    """The command that words begin with; None: there is none.
+    """The command that words begin with; None if they do not begin with one.
 
     Raises:
         CascadeportError: It is not one that there is.
@@ -64,7 +64,7 @@ def parse(words: Sequence[str], door: Door) -> tuple[Command, Call] | None:
 
     Raises:
         CascadeportError: It cannot be read.
-        SystemExit: Help or version was asked for, and printed.
+        SystemExit: Help or version was requested, and printed.
     """
     command = command_of(words)
     if command is None:
@@ -128,7 +128,7 @@ def top() -> argparse.ArgumentParser:
 
 
 def _add(parser: argparse.ArgumentParser, option: Option) -> None:
-    # Nothing has a default here, so that what was given can be told from what was not.
+    # Nothing has a default here, so that only what was given is set.
     known: dict[str, Any] = {"dest": option.field, "default": argparse.SUPPRESS}
     known["help"] = _plain(option.meaning).replace("%", "%%")
     if option.is_flag:

@@ -23,7 +23,7 @@ from cascadeport.config import hosts, targets
 from cascadeport.config.hosts import Host
 from cascadeport.config.options import Options, table
 
-# Which code stands for a run whose targets ended differently: the worst of them.
+# The exit code of a run whose targets ended differently is the worst of theirs.
 _WORST_FIRST = (1, 3, 2, 4)
 _HERE = "this machine"
 
@@ -41,7 +41,7 @@ def names(text: str, options: Options) -> tuple[str, ...]:
     """The targets of a list, separated by spaces or commas, each once.
 
     Raises:
-        CascadeportError: One of them does not exist, or there is none.
+        CascadeportError: One of them does not exist, or no target was named.
     """
     found = tuple(dict.fromkeys(text.replace(",", " ").split()))
     known = targets.load(options.targets, backends.row)

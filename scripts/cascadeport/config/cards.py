@@ -24,7 +24,7 @@ from cascadeport.config.schema import Strict, as_tuple, counted, read_toml, vali
 
 
 def _as_float(value: Any) -> Any:
-    # TOML tells 58 from 58.0; for a mean or a threshold that difference is no error.
+    # TOML distinguishes 58 from 58.0; for a mean or a threshold either will do.
     if not isinstance(value, int) or isinstance(value, bool):
         return value
     try:
@@ -89,7 +89,7 @@ class Input(Strict):
         return (self.size, self.size) if self.size else self.resize or (0, 0)
 
     def suffix(self, shape: Shape) -> str:
-        """What tells the files of one shape from the others': nothing where there is but one."""
+        """What file names of this shape end in; empty if there is only one shape."""
         return f"-{shape[0]}x{shape[1]}" if len(self.canvases) > 1 else ""
 
     @property

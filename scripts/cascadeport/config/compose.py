@@ -231,7 +231,7 @@ _VARIABLE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)(?:(:?[-?])([^}]*))?\})")
 
 
 def _fill(value: Any, variables: Mapping[str, str], path: Path, key: str = "") -> Any:
-    """Puts variables in place as compose does: `${A}`, `${A:-default}`, `${A:?reason}`, `$$`.
+    """Substitutes variables as compose does: `${A}`, `${A:-default}`, `${A:?reason}`, `$$`.
 
     Args:
         value: A part of the file.

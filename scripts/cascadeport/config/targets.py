@@ -134,7 +134,7 @@ def find(name: str, targets: Mapping[str, Target]) -> Target:
     """The target of a name.
 
     Raises:
-        CascadeportError: There is none; with the nearest name.
+        CascadeportError: There is no such target; the message has the nearest name.
     """
     if name not in targets:
         raise CascadeportError(

@@ -26,12 +26,12 @@ _LINE = re.compile(r"^(\S+) (sha256:[0-9a-f]{64})$")
 
 
 def arguments(dockerfile: str) -> dict[str, str]:
-    """The values that a Dockerfile's build arguments have unless told otherwise."""
+    """The default values of a Dockerfile's build arguments."""
     return {name: value.strip('"') for name, value in _DEFAULT.findall(dockerfile)}
 
 
 def defaults(dockerfile: str) -> dict[str, str]:
-    """Of them, the bases."""
+    """Those of its build arguments that name base images, with their defaults."""
     found = arguments(dockerfile)
     return {name: image for name, image in found.items() if name.endswith("_IMAGE")}
 
@@ -40,7 +40,7 @@ def read(path: Path = LOCK) -> dict[str, str]:
     """The digests by the bases' names; empty without a lock.
 
     Raises:
-        CascadeportError: A line is none of a lock.
+        CascadeportError: A line cannot be read.
     """
     if not path.exists():
         return {}

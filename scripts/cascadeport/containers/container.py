@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import docker
 
 _KILLED = 128 + 9
-# Below this path the image brings its own: the code, and the packages that it needs.
+# What is below this path comes from the image: the code, and the packages that it needs.
 _OF_THE_IMAGE = PurePosixPath("/opt")
 # Where a job's files are in every image.
 _JOB = ("/model", "/data", "/out")
@@ -102,10 +102,10 @@ def create_request(
     *,
     shared: bool = True,
 ) -> dict[str, Any]:
-    """What the engine is asked for: the declaration, and the task's own environment.
+    """The request to the engine: the declaration, and the task's own environment.
 
-    The job's own mounts are declared for those who run `docker compose` by hand; a task brings its
-    own in their place.
+    The job's own mounts are declared for those who run `docker compose` by hand; a task
+    has mounts of its own instead.
 
     Args:
         shared: Whether the engine sees this machine's files. Where it does not, declared files of

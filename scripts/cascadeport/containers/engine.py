@@ -141,7 +141,7 @@ class DockerEngine:
 
     @property
     def client(self) -> docker.DockerClient:
-        """The connection; made when first asked for, and leftovers of dead runs removed then."""
+        """The connection; opened on first use, when leftovers of dead runs are removed as well."""
         if self._client is None:
             self._client = connection.connect(self._host)
             with refusals.explained(self._host.host, "sweep", self._backend):
@@ -208,5 +208,5 @@ class DockerEngine:
 def _with_user(environ: Mapping[str, str]) -> Mapping[str, str]:
     if os.getuid() == 0:
         return environ
-    # Results belong to who asked for them. A run as root keeps the image's own user.
+    # Results belong to whoever started the run. A run as root keeps the image's own user.
     return {"CASCADEPORT_USER": f"{os.getuid()}:{os.getgid()}", **environ}

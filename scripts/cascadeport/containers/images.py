@@ -112,7 +112,7 @@ def recipe(
 
 
 def _copied(text: str, arguments: Mapping[str, str]) -> list[str]:
-    """The paths of the context that a Dockerfile copies, arguments put in place."""
+    """The paths of the context that a Dockerfile copies, with arguments substituted."""
     joined = text.replace("\\\n", " ")
     found = []
     for line in re.findall(r"^COPY (.+)$", joined, flags=re.MULTILINE):
@@ -141,7 +141,7 @@ def command() -> tuple[list[str], dict[str, str]]:
     """The docker command line to build with, and its environment: BuildKit where it has one.
 
     Raises:
-        CascadeportError: There is none.
+        CascadeportError: No docker command line was found.
     """
     candidates = []
     for folder in os.environ.get("PATH", "").split(os.pathsep):

@@ -52,8 +52,8 @@ class Backend(ABC, Generic[RowT]):
         supported: The names of options that are not for every target and that it understands.
         checks: What the doctor looks at for its targets.
         lowerings: Every lowering that it has.
-        faithful: What a lowering is asked for so that it changes as little as it can of what the
-            graph means, to verify it.
+        faithful: The request for a lowering that changes the graph's meaning as little as it can,
+            to verify it.
     """
 
     Row: ClassVar[type[Target]] = Target
@@ -72,7 +72,7 @@ class Backend(ABC, Generic[RowT]):
         """The lowering that its runtime takes.
 
         Args:
-            engine: `local` or `docker`: an image brings a runtime of its own.
+            engine: `local` or `docker`: an image has a runtime of its own.
         """
 
     def session(self, network: Path, lowering: str) -> Session | None:
@@ -142,13 +142,13 @@ class Backend(ABC, Generic[RowT]):
         return {}
 
     def prepare(self, options: Options, service: Service, environ: Mapping[str, str]) -> None:
-        """Puts in place what a service's image is built from.
+        """Provides what a service's image is built from.
 
         Args:
             service: The service whose image is to be built.
 
         Raises:
-            CascadeportError: Something that only the user can put in place is missing.
+            CascadeportError: Something that only the user can provide is missing.
         """
 
     def source_digests(self, options: Options) -> dict[str, str]:

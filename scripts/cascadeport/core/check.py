@@ -33,13 +33,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its name, which targets it concerns, and how it looks.
+    """One check: its name, which targets it concerns, and how it is done.
 
     Args:
         name: For findings.
         concerns: Whether it concerns what the command is about.
-        look: Looks.
-        during_run: Whether it is looked at again when the timed pass begins: is the device idle?
+        look: Does the check.
+        during_run: Whether it is done again when the timed pass begins: is the device idle?
     """
 
     name: str

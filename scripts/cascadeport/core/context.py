@@ -1,4 +1,4 @@
-"""The context of one command about one target: what was asked for, and what was read for it.
+"""The context of one command about one target: its options, and what was read for it.
 
 Configuration is read once, when the context is opened (`cascadeport.commands.opening`), and handed
 down; nothing below reads targets.toml, hosts.toml or the environment again.
@@ -22,7 +22,7 @@ class Context:
     """What a command knows.
 
     Args:
-        options: What the user asked for.
+        options: The user's options.
         name: The target's name in targets.toml.
         target: Its row.
         targets: All rows, by name.

@@ -1,4 +1,4 @@
-"""A Python environment of a backend's own, beside the orchestrator's: installed when asked for.
+"""A Python environment of a backend's own, beside the orchestrator's: installed on request.
 
 A backend whose packages `make all` should not install for everybody keeps them in a lock of its
 image; on this machine the same lock is installed into `.venv-NAME`.
@@ -103,7 +103,7 @@ class PythonEnvironment:
 
 
 def _create(folder: Path) -> None:
-    """Creates an empty environment in place of what is there."""
+    """Creates an empty environment; whatever is there is removed."""
     builder = venv.EnvBuilder(clear=True, with_pip=True, symlinks=os.name != "nt")
     if os.pathsep not in str(folder):
         builder.create(folder)

@@ -107,7 +107,7 @@ class Machine:
         return answer.output if answer is not None and answer.code == 0 else None
 
     def node(self, path: str) -> Node | None:
-        """A device node; None: there is none.
+        """A device node; None if it does not exist.
 
         Raises:
             CascadeportError: The machine's answer cannot be understood.

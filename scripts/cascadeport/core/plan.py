@@ -97,7 +97,7 @@ class Plan:
 
     @property
     def results(self) -> Path:
-        """The target's own folder, or that of the target under the semantics asked for."""
+        """The target's own folder, or that of the target with the requested semantics."""
         return self.folder / self.row
 
     @property

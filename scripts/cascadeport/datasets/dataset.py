@@ -109,7 +109,7 @@ def load(
         "The folder of pictures",
         where=str(folder),
         next="Put the pictures in place; --pictures names another folder, "
-        "--keep-going goes on without them.",
+        "--keep-going continues without them.",
     )
     bom = content.startswith(b"\xef\xbb\xbf")
     return Dataset(

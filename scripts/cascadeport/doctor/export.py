@@ -1,4 +1,4 @@
-"""The export: whether one is asked for, and where it would run."""
+"""The export: whether one is needed, and where it would run."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def _environment(context: Context) -> Finding:
     return Finding("export", "ok", f"{card.name} is exported in {export.environment(context)}.")
 
 
-# In a container, the export brings its environment along.
+# In a container, the export environment is part of the image.
 CHECKS = (Check("export", lambda context: not context.engine.in_containers, _environment),)

@@ -99,7 +99,7 @@ def _split(address: str) -> SplitResult | None:
     """The parts of an address; None: it is malformed, e.g. `https://[::1`."""
     try:
         parts = urlsplit(address)
-        _ = parts.port  # only now a port is looked at
+        _ = parts.port  # a port is parsed only when it is read
     except ValueError:
         return None
     return parts

@@ -114,7 +114,7 @@ def _check(response: requests.Response, part: Part, *, ranged: bool) -> None:
     if status == 416 and ranged:
         # What has arrived is longer than the server's file: it is not a part of it.
         part.restart()
-        raise TransientError("the server's file is shorter than what had arrived")
+        raise TransientError("the server's file is shorter than the part that has arrived")
     if status == 206 and ranged:
         found = _RANGE.match(response.headers.get("Content-Range", ""))
         if not found or int(found[1]) != part.size:

@@ -103,8 +103,8 @@ class Verification:
             if picture.boxes.noise is not None:
                 yield "; ".join(
                     [
-                        f"{picture.name}: PyTorch {_told(picture.boxes.noise)} px from itself, "
-                        f"the graph {_told(picture.boxes.error)} px from PyTorch, "
+                        f"{picture.name}: PyTorch {_numbers(picture.boxes.noise)} px from itself, "
+                        f"the graph {_numbers(picture.boxes.error)} px from PyTorch, "
                         f"{' '.join(_times(each) for each in picture.boxes.ratio)} "
                         "(median, p90, max)",
                         *strays(picture),
@@ -189,7 +189,7 @@ def verify(session: Session, model: str, export: Path) -> Verification:
     )
 
 
-def _told(spread: Spread) -> str:
+def _numbers(spread: Spread) -> str:
     return " ".join(f"{value:.1e}" for value in spread)
 
 

@@ -63,7 +63,7 @@ def compile_job(
     models: Sequence[tuple[str, str]],
     pictures: str,
 ) -> dict[str, Any]:
-    """The whole job.
+    """Completes the job: settings, networks and pictures.
 
     Args:
         settings: What `settings` gave.
@@ -84,7 +84,7 @@ def compile_job(
 
 
 def check_categories(card: Card, dataset: Dataset) -> None:
-    """Holds the card's category ids and names against the data set's.
+    """Compares the card's category ids and names with the data set's.
 
     Raises:
         CascadeportError: The card gives ids that the data set does not have, or other names to

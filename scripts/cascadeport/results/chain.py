@@ -47,7 +47,7 @@ class Chain:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the job had besides paths."""
+        """The job, without networks and pictures."""
         found = self.infer.parameters.get("settings", {})
         return found if isinstance(found, dict) else {}
 
@@ -120,7 +120,7 @@ def _ran(folder: Path, infer: StageRecord, run: RunRecord) -> list[str]:
     if run.simulated != bool(infer.parameters.get("simulate")):
         problems.append(
             f"infer/run.json: a {'simulated' if run.simulated else 'real'} device ran, but the run "
-            f"was asked for {'without' if run.simulated else 'with'} --simulate"
+            f"was started {'without' if run.simulated else 'with'} --simulate"
         )
     if not run.environment.get("providers"):
         problems.append("infer/run.json: nothing says which device ran the network")

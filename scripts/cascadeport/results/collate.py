@@ -188,7 +188,9 @@ def _read_otherwise(folder: Path, run: RunRecord, subject: Subject, ids: list[in
     found = pictures.read(folder)
     problems = []
     if pictures.joint_digest(found) != subject.pictures_digest:
-        problems.append(f"infer/{pictures.FILE}: the pass read other pictures than infer/run.json says")
+        problems.append(
+            f"infer/{pictures.FILE}: the pass read other pictures than infer/run.json says"
+        )
     skipped = {one.id for one in run.skipped}
     if not set(ids) - skipped <= set(found) <= set(ids):
         problems.append(f"infer/{pictures.FILE} is about other pictures than the data set's")

@@ -123,9 +123,9 @@ def _checked(path: Path, known: Known) -> Result:
 def compare(found: Sequence[Found], published: Sequence[PublishedFigures] = ()) -> Comparison:
     """Compares results.
 
-    A result with another bundle, model or data set, or with other settings of the card, than the first measured one is invalid in
-    the comparison. Accuracy is compared with the first comparable published one, else with the
-    first measured row's.
+    A result whose bundle, model, data set, pictures or settings of the card differ from those of
+    the first measured one is invalid in the comparison. Accuracy is compared with the first
+    comparable published one, else with the first measured row's.
 
     Raises:
         CascadeportError: There is nothing to compare.

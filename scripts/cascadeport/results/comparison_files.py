@@ -60,7 +60,7 @@ def write(table: Comparison, folder: Path) -> None:
 
 
 def _key(plan: Plan, context: Context, known: Known) -> str:
-    # Everything that a row is computed from: a change to any of it is looked at.
+    # Everything that a row is computed from: if any of it changes, the table is written again.
     found = [
         path
         for name in (results.NAME, *(f"{stage}/*" for stage in ("infer", "evaluate")))

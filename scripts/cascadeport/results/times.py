@@ -25,7 +25,7 @@ def derive(
     Args:
         folder: The pass's folder.
         run: Its run.json.
-        settings: What its job had besides paths.
+        settings: Its job, without networks and pictures.
         expected: The ids of the pictures, in the order of the job.
 
     Returns:

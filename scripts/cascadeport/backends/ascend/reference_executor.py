@@ -156,7 +156,7 @@ class _Rounding:
         build.op("Identity", [result], outputs=[node.output[0]])
 
     def roi_extractor(self, build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
-        """Levels by strict comparison; RoIs are widened to a cell, aligned or not, if asked for."""
+        """Levels by strict comparison; RoIs are widened to a cell, aligned or not, if requested."""
         attributes = onnx_plugins.read_roi_extractor(node)
         *features, rois = node.input
         if attributes.roi_scale_factor:

@@ -43,7 +43,7 @@ def option(
         metavar: What its value is called there; a flag has none.
         default: Its value unless given; a function is called for it.
         choices: The values that there are.
-        minimum: The least whole number.
+        minimum: The smallest integer allowed.
         absolute: Whether its path is made absolute.
     """
     declared = _Declared(meaning, metavar, tuple(choices), minimum, absolute)
@@ -64,7 +64,7 @@ class Option:
         meaning: What it does, in Markdown.
         metavar: What its value is called; empty for a flag.
         choices: The values that there are; empty: any.
-        minimum: The least whole number; None: any.
+        minimum: The smallest integer allowed; None: any.
         absolute: Whether its path is made absolute.
     """
 
@@ -106,7 +106,7 @@ class Option:
         """Reads a value.
 
         Raises:
-            CascadeportError: It is none of this option's; with what would be.
+            CascadeportError: It is not a value of this option; the message says what is.
         """
         if not text:
             raise CascadeportError(f"{self.flag} has an empty value.", next=self._wanted)

@@ -19,7 +19,7 @@ from cascadeport.config.options.declare import of, option
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for about one target. Everything that has a default gets it here."""
+    """The user's options for one target. Everything that has a default gets it here."""
 
     target: str = option("a row of `targets.toml`; `cpu` unless given", "NAME", default="cpu")
     model: str | None = option(

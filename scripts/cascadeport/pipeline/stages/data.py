@@ -19,10 +19,10 @@ from cascadeport.core.stage import Stage
 
 
 def requested(options: Options, target: Target) -> str:
-    """The data set of a run: the user's, else that of the model asked for, else the target's.
+    """The data set of a run: the user's, else the requested model's, else the target's.
 
     Raises:
-        CascadeportError: The model asked for has no card, or one with errors.
+        CascadeportError: The requested model has no card, or one with errors.
     """
     if options.data:
         return options.data

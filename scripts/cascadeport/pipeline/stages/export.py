@@ -257,7 +257,7 @@ def environment(context: Context) -> Path:
     """The folder of the export's environment on this machine.
 
     Raises:
-        CascadeportError: There is none, or it is incomplete.
+        CascadeportError: It does not exist, or is incomplete.
     """
     folder = Path(context.variables.get(ELSEWHERE) or ENVIRONMENT)
     # build-env writes this stamp last: an environment without it is incomplete.

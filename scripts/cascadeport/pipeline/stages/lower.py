@@ -62,7 +62,7 @@ def stages(context: Context, card: Card, semantics: Semantics, source: DataSourc
 
     Raises:
         CascadeportError: The card's graph does not obey the contract, or cannot be lowered as
-            asked for.
+            requested.
     """
     if card.graph is not None and card.graph.kind == "ready":
         return _ready(context, card)
@@ -100,7 +100,7 @@ def stages(context: Context, card: Card, semantics: Semantics, source: DataSourc
 
 
 def _ready(context: Context, card: Card) -> Graphs:
-    """A graph that runs as it is: it is looked at before anything is started."""
+    """A graph that runs as it is; it is checked before anything starts."""
     backends.of(context.target).accept(card)
     options = context.options
     given = {
