@@ -52,8 +52,7 @@ def as_markdown(comparison: Comparison) -> str:
     head += ["latency mean ms", "p50", "p90", "p99"]
     rows = [_markdown_row(row, comparison.chips) for row in comparison.rows]
     widths = [
-        max(3, *(cell_len(cells[column]) for cells in [head, *rows]))
-        for column in range(len(head))
+        max(3, *(cell_len(cells[column]) for cells in [head, *rows])) for column in range(len(head))
     ]
     rule = [
         "-" * width if column < 2 else "-" * (width - 1) + ":"
