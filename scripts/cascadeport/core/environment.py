@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cascadeport.base import digest, locks
 from cascadeport.base.errors import CascadeportError
-from cascadeport.base.files import write_text
+from cascadeport.base.files import disk_errors, write_text
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.base.progress import Reporter
 from cascadeport.core import store
@@ -82,7 +82,8 @@ class PythonEnvironment:
     def _install(self, reporter: Reporter) -> None:
         name = self.lock.relative_to(REPOSITORY)
         with reporter.stage(f"install {name} into {self.folder.name} (once)"):
-            _create(self.folder)
+            with disk_errors(self.folder):
+                _create(self.folder)
             command = [str(self.python), "-m", "pip", "install", "--quiet", "--no-deps"]
             command += ["--disable-pip-version-check", "--only-binary=:all:", "--require-hashes"]
             done = subprocess.run(
