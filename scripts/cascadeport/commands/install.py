@@ -16,7 +16,7 @@ def install(options: Options, reporter: Reporter, target: str | None) -> ExitCod
         target: Which target; None: every one.
     """
     known = targets.load(options.targets, backends.row)
-    rows = known.values() if target is None else [targets.find(target, known)]
+    rows = targets.selected(target, known)
     for row in rows:
         environment = backends.of(row).environment
         if environment is not None:

@@ -17,7 +17,7 @@ def fetch(options: Options, reporter: Reporter, target: str | None) -> ExitCode:
         target: Whose image; None: every target's.
     """
     known = targets.load(options.targets, backends.row)
-    rows = known.values() if target is None else [targets.find(target, known)]
+    rows = targets.selected(target, known)
     for name in dict.fromkeys(folder for row in rows for folder in wheels.folders(row.image)):
         folder = wheels.FOLDER / name
         with reporter.stage(f"download the wheels of images/{name}"):

@@ -130,6 +130,15 @@ def _row(name: str, values: Any, row: Callable[[str], type[Target]]) -> Target:
     return validate(row(backend), values, where=name, what="target")
 
 
+def selected(name: str | None, targets: Mapping[str, Target]) -> list[Target]:
+    """The target of a name; without one, all of them.
+
+    Raises:
+        CascadeportError: There is no such target.
+    """
+    return list(targets.values()) if name is None else [find(name, targets)]
+
+
 def find(name: str, targets: Mapping[str, Target]) -> Target:
     """The target of a name.
 

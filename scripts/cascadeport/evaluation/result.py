@@ -110,7 +110,6 @@ def read(path: Path) -> Evaluation:
     remedy = "Evaluate again: remove the folder 'evaluate' and run the same command."
     content = read_bytes(path, "evaluation", limit=RECORD_LIMIT, next=remedy)
     try:
-        content = read_bytes(path, "evaluation", limit=RECORD_LIMIT, next=remedy)
         return Evaluation.model_validate_json(content)
     except ValidationError as error:
         details = [
