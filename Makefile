@@ -20,7 +20,7 @@ given = $(if $(filter command,$(firstword $(origin $(1)))),$(1))
 override export CASCADEPORT_GIVEN := $(strip $(foreach name,$(.VARIABLES),$(call given,$(name))))
 $(foreach name,$(filter-out $(OPTIONS) $(VARIABLES),$(CASCADEPORT_GIVEN)),$(eval unexport $(name)))
 
-.PHONY: help all plan doctor compare wheels install pin docs schemas test lint bench lock export-env clean
+.PHONY: help all plan doctor compare history explain tune attest verify freeze manifests wheels install pin docs schemas test lint bench lock export-env clean fuzz report-problem
 .DEFAULT_GOAL := help
 
 help: ## list the targets of this Makefile
@@ -35,8 +35,35 @@ plan: $(VENV)/ready ## print what `make all` would do
 doctor: $(VENV)/ready ## look at what TARGET= needs here, and what is missing
 	@$(RUN) doctor
 
+report-problem: $(VENV)/ready ## pack doctor, logs, versions and plan into one file, without secrets or pictures
+	@$(RUN) report-problem
+
 compare: $(VENV)/ready ## write the comparison of finished results again
 	@$(RUN) compare
+
+explain: $(VENV)/ready ## say where two rows begin to differ, and why: A=cpu B=310P3 PICTURE= ABLATE=
+	@$(RUN) explain
+
+tune: $(VENV)/ready ## search the fastest recipe that is accurate enough: TARGET= BUDGET=0.5
+	@$(RUN) tune
+
+attest: $(VENV)/ready ## sign a statement about a finished result: KEY=~/.ssh/id_ed25519 TARGET=
+	@$(RUN) attest
+
+verify: $(VENV)/ready ## check what was signed, and compute it again: KEY=key.pub TARGET=, or FOLDER=
+	@$(RUN) verify
+
+freeze: $(VENV)/ready ## freeze a finished run into dist/: TARGET= KEY=~/.ssh/id_ed25519 SINCE= PART_SIZE=4G FORCE=1
+	@$(RUN) freeze
+
+manifests: $(VENV)/ready ## write a frozen image's manifests for Kubernetes: TARGET= SHARDS= REPLICAS=1-4 IMAGE= NAMESPACE=
+	@$(RUN) manifests
+
+history: $(VENV)/ready ## list the runs that are kept, for `make compare AGAINST=`
+	@$(RUN) history
+
+quantise: $(VENV)/ready ## make an int8 network for TARGET=, or the input of its vendor's tool: CALIBRATION=folder
+	@$(RUN) quantise
 
 wheels: $(VENV)/ready ## download what TARGET='s image is built from, for WHEELS=build/wheels
 	@$(RUN) wheels
@@ -58,6 +85,9 @@ schemas: $(VENV)/ready ## write docs/schemas again
 test: $(VENV)/ready-dev ## the tests: TESTS="-k report" picks some
 	@PYTEST_ADDOPTS="$$TESTS" $(VENV)/bin/python -m pytest
 
+fuzz: $(VENV)/ready-dev ## attack every reader at random: FUZZ_SECONDS=600 FUZZ_SEED=
+	@PYTHONPATH=scripts:. $(VENV)/bin/python -m tests.fuzz
+
 lint: $(VENV)/ready-dev ## style and types
 	@$(VENV)/bin/python -m ruff check . && $(VENV)/bin/python -m ruff format --check . && $(VENV)/bin/python -m mypy && \
 	  PYTHONPATH=scripts:. $(VENV)/bin/python $(VENV)/bin/lint-imports --no-logo
@@ -72,7 +102,7 @@ lock: $(VENV)/ready-dev ## resolve requirements*.in into requirements*.lock
 	@scripts/lock
 
 clean: ## remove environments; build/ and results/ stay
-	@rm -rf $(VENV) .venv-py37 .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf $(VENV) .venv-py37 .venv-ray .pytest_cache .mypy_cache .ruff_cache
 
 # The environments. A stamp newer than its lock means that the lock is installed.
 $(VENV)/bin/cascadeport: scripts/make-venv

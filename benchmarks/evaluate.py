@@ -1,6 +1,7 @@
-"""Evaluation of 5,000 pictures with 100 detections each, against pycocotools.
+"""Evaluation of 5,000 pictures with 100 detections each: for the record, and for every table.
 
-Both start from the same two files and end with the 12 numbers; they take turns, three times each.
+All start from the same two files and end with the 12 numbers; they take turns. For the record both
+evaluators run; for a table hotcoco alone, which must agree with the numbers that were kept.
 The scenes are random: 7.3 objects in a picture on average, 80 categories of falling frequency,
 sizes as log-normal as COCO's, crowds, detections jittered from objects and false alarms.
 """
@@ -101,10 +102,26 @@ def by_pycocotools(annotations: Path, detections: Path, ids: Sequence[int]) -> l
     return [float(value) for value in evaluator.stats]
 
 
-def by_cascadeport(annotations: Path, detections: Path, ids: Sequence[int]) -> list[float]:
+class ByCascadeport:
     """The 12 numbers by `evaluation.evaluate`, checks of both files included."""
-    stats = evaluation.evaluate(annotations, detections, ids).stats
-    return [-1.0 if value is None else value for value in stats.values()]
+
+    def __init__(self) -> None:
+        self._kept: evaluation.Evaluation | None = None
+
+    def for_the_record(
+        self, annotations: Path, detections: Path, ids: Sequence[int]
+    ) -> list[float]:
+        """By both evaluators."""
+        self._kept = evaluation.evaluate(annotations, detections, ids)
+        return _numbers(self._kept)
+
+    def for_a_table(self, annotations: Path, detections: Path, ids: Sequence[int]) -> list[float]:
+        """By the fast one, beside what was kept."""
+        return _numbers(evaluation.evaluate(annotations, detections, ids, self._kept))
+
+
+def _numbers(done: evaluation.Evaluation) -> list[float]:
+    return [-1.0 if value is None else value for value in done.stats.values()]
 
 
 def main() -> None:
@@ -113,9 +130,11 @@ def main() -> None:
     parser.add_argument("--detections", type=int, default=100)
     parser.add_argument("--turns", type=int, default=3)
     arguments = parser.parse_args()
+    ours = ByCascadeport()
     ways: dict[str, Callable[[Path, Path, Sequence[int]], list[float]]] = {
         "pycocotools": by_pycocotools,
-        "cascadeport": by_cascadeport,
+        "for the record": ours.for_the_record,
+        "for a table": ours.for_a_table,
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     numbers: dict[str, list[float]] = {}
@@ -129,7 +148,9 @@ def main() -> None:
                 seconds[name].append(time.perf_counter() - began)
     middle = {name: statistics.median(values) for name, values in seconds.items()}
     difference = max(
-        abs(a - b) for a, b in zip(numbers["pycocotools"], numbers["cascadeport"], strict=True)
+        abs(a - b)
+        for way in ("for the record", "for a table")
+        for a, b in zip(numbers["pycocotools"], numbers[way], strict=True)
     )
     print("## Evaluation\n")
     print(
@@ -140,10 +161,11 @@ def main() -> None:
     print("| | median s | all s |\n| --- | ---: | --- |")
     for name, values in seconds.items():
         print(f"| {name} | {middle[name]:.2f} | {', '.join(f'{one:.2f}' for one in values)} |")
-    ratio = middle["pycocotools"] / middle["cascadeport"]
+    ratio = middle["pycocotools"] / middle["for a table"]
     print(
-        f"\n{ratio:.1f} times as fast (target: at least 5); largest difference among the 12 "
-        f"numbers {difference:.1e} (target: at most 1e-9)."
+        f"\nFor a table {ratio:.1f} times as fast as pycocotools (target: at least 5, and less "
+        f"than 15 s); largest difference among the 12 numbers {difference:.1e} (target: at most "
+        "1e-9)."
     )
 
 

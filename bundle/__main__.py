@@ -11,8 +11,20 @@ from typing import Any, List, Optional
 
 from bundle import events
 from bundle.commands import BundleCommand, runner_commands
-from bundle.errors import BundleError, Interrupted
+from bundle.errors import BundleError, Interrupted, explain
 from bundle.job import read_job
+
+_SHARD = {
+    "metavar": "i/n",
+    "default": "",
+    "help": "run share i of n, into a folder below OUT; '/n' takes i from JOB_COMPLETION_INDEX, "
+    "which counts from 0, or from CASCADEPORT_SLOT, the slot of a task of Docker Swarm",
+}
+_SHARDS = {
+    "nargs": "*",
+    "metavar": "SHARD",
+    "help": "the folders of the shards; those below OUT unless given",
+}
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -23,37 +35,40 @@ def main(arguments: Optional[List[str]] = None) -> int:
         if options.command is None:
             return _selfcheck()
         command: BundleCommand = options.command
-        command.run(*(getattr(options, name) for name in command.arguments))
+        command.run(*(getattr(options, name) for name in command.names))
         events.emit("done")
         return 0
-    except BundleError as failure:
-        return _fail(failure, options.debug)
     except BrokenPipeError:
         raise
-    except MemoryError:
-        return _fail(
-            BundleError(
-                "Out of memory.",
-                "",
-                "Lower stream.queue or stream.workers, or raise the container's memory limit.",
-            ),
-            options.debug,
-        )
     except Exception as failure:
-        return _fail(
-            BundleError(
-                "Internal error: {}: {}".format(type(failure).__name__, failure),
-                "",
-                "This is a bug in the bundle; run again with --debug and report the output.",
-            ),
-            options.debug,
+        explained = explain(
+            failure,
+            "Lower stream.queue or stream.workers, or raise the container's memory limit.",
+            "This is a bug in the bundle; run again with --debug and report the output.",
         )
+        return _fail(explained, options.debug)
 
 
-def _run(job: str, out: str) -> None:
+def _run(job: str, out: str, shard: str) -> None:
+    from bundle.environment import process_began
+
+    if shard:
+        from bundle.sharded.work import run_shard
+        from bundle.shards import parse_shard
+
+        run_shard(job, out, parse_shard(shard), start=process_began())
+        return
     from bundle.run import run
 
-    run(read_job(job), out)
+    run(read_job(job), out, start=process_began())
+
+
+def _merge(job: str, out: str, shards: List[str]) -> None:
+    from bundle.sharded.merge import merge
+
+    merged = merge(job, out, shards)
+    devices = len(merged["summary"]["devices"])
+    events.note("{} shards on {} devices are merged.".format(len(merged["shards"]), devices))
 
 
 def _selfcheck() -> int:
@@ -85,7 +100,14 @@ def _parser() -> argparse.ArgumentParser:
     text = "check this installation"
     subparsers.add_parser("selfcheck", help=text, description=text).set_defaults(command=None)
     own = [
-        BundleCommand("run", "run a job", ("job", "out"), _run),
+        BundleCommand("run", "run a job", ("job", "out"), _run, (("--shard", _SHARD),)),
+        BundleCommand(
+            "merge",
+            "merge the shards of a job into what one run would have given",
+            ("job", "out"),
+            _merge,
+            (("shards", _SHARDS),),
+        ),
         BundleCommand(
             "tensors", "run arrays through a network", ("settings", "inputs", "out"), _tensors
         ),
@@ -94,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
         subparser = subparsers.add_parser(command.name, help=command.help, description=command.help)
         for name in command.arguments:
             subparser.add_argument(name)
+        for name, settings in command.options:
+            subparser.add_argument(name, **settings)
         subparser.set_defaults(command=command)
     return parser
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Callable, Iterator, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Tuple
 
 from bundle.runners import runner_names
 
@@ -16,13 +16,21 @@ class BundleCommand(NamedTuple):
         name: Its name.
         help: What it does, for `--help`.
         arguments: The names of its arguments, all of them required.
-        run: Runs it, given the values of the arguments. An error is raised as a BundleError.
+        run: Runs it, given the values of the arguments, then those of the options. An error is
+            raised as a BundleError.
+        options: Further arguments, as `add_argument` of argparse takes them.
     """
 
     name: str
     help: str
     arguments: Tuple[str, ...]
     run: Callable[..., None]
+    options: Tuple[Tuple[str, Dict[str, Any]], ...] = ()
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        """The names of all values that `run` takes."""
+        return self.arguments + tuple(name.lstrip("-") for name, _ in self.options)
 
 
 def runner_commands() -> Iterator[BundleCommand]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Iterable, Optional, Sequence, Tuple
+from typing import Iterable, Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ def draw_boxes(
     image_bgr: np.ndarray,
     boxes_xyxy: np.ndarray,
     labels: Sequence[str],
-    scores: Optional[Sequence[float]] = None,
+    scores: Optional[Union[Sequence[float], np.ndarray]] = None,
     color: Tuple[int, int, int] = _GREEN,
 ) -> np.ndarray:
     """Draws boxes with their names.
@@ -41,7 +41,7 @@ def draw_boxes(
     Returns:
         A new picture of the same shape.
     """
-    canvas = np.ascontiguousarray(image_bgr).copy()
+    canvas: np.ndarray = np.ascontiguousarray(image_bgr).copy()
     height, width = canvas.shape[:2]
     edge = max(height, width)
     limits = (width - 1, height - 1) * 2
@@ -71,12 +71,23 @@ def draw_pictures(job: Job, detected: Iterable[Tuple[Picture, Detections]], out:
     for picture, detections in detected:
         make_folder(folder)
         image = read_picture(job.path(picture), picture)
-        shown = detections.scores >= _MIN_SCORE
-        names = [job.class_names[label] for label in detections.labels[shown]]
-        drawn = draw_boxes(image, detections.boxes[shown], names, detections.scores[shown])
         path = os.path.join(folder, "{}.jpg".format(picture.id))
         with write_errors(path), open(path, "wb") as stream:
-            stream.write(cv2.imencode(".jpg", drawn)[1].tobytes())
+            stream.write(draw_detections(image, detections, job))
+
+
+def draw_detections(image: np.ndarray, detections: Detections, job: Job) -> bytes:
+    """A JPEG of a picture with the detections that a person would call such.
+
+    Args:
+        image: (height, width, 3) uint8, BGR.
+        detections: Its detections.
+        job: The job, for the classes' names.
+    """
+    shown = detections.scores >= _MIN_SCORE
+    names = [job.class_names[label] for label in detections.labels[shown]]
+    drawn = draw_boxes(image, detections.boxes[shown], names, detections.scores[shown])
+    return cv2.imencode(".jpg", drawn)[1].tobytes()
 
 
 def _write(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
+import time
 from typing import Any, Dict, Optional
 
 import cv2
@@ -17,6 +19,8 @@ def environment(job: Job, runner: Runner) -> Dict[str, Any]:
     """The `environment` of run.json."""
     result: Dict[str, Any] = dict(versions())
     result.update(host(), threads=job.runner.threads, workers=job.workers)
+    if job.runner.streams > 1:
+        result["streams"] = job.runner.streams
     result.update(runner.describe())
     return result
 
@@ -31,8 +35,12 @@ def versions() -> Dict[str, str]:
 
 
 def host() -> Dict[str, str]:
-    """The processor's model and the operating system."""
-    return {"cpu": _cpu_model(), "platform": platform.platform()}
+    """The processor's model and architecture, and the operating system."""
+    return {
+        "cpu": _cpu_model(),
+        "machine": platform.machine(),
+        "platform": platform.platform(),
+    }
 
 
 def peak_rss_bytes() -> Optional[int]:
@@ -52,8 +60,30 @@ def peak_rss_bytes() -> Optional[int]:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def process_began() -> float:
+    """When this process began, by `time.monotonic`; where that is not known, now."""
+    try:
+        with open("/proc/self/stat", encoding="utf-8", errors="replace") as stream:
+            # The name before the last parenthesis may have spaces in it.
+            ticks = int(stream.read().rpartition(")")[2].split()[19])
+        since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+        age = since_boot - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        age = 0.0
+    return time.monotonic() - max(0.0, age)
+
+
 def _cpu_model() -> str:
-    return _proc_field("/proc/cpuinfo", "model name") or platform.processor() or "unknown"
+    model = _proc_field("/proc/cpuinfo", "model name")
+    if model is not None:
+        return model
+    # An Arm has numbers instead of a name: a Kunpeng 920 is implementer 0x48, part 0xd01.
+    part = _proc_field("/proc/cpuinfo", "CPU part")
+    if part is not None:
+        return "implementer {}, part {}".format(
+            _proc_field("/proc/cpuinfo", "CPU implementer"), part
+        )
+    return platform.processor() or "unknown"
 
 
 def _proc_field(path: str, name: str) -> Optional[str]:

@@ -32,3 +32,18 @@ class Interrupted(BaseException):
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
         self.exit_code = 128 + signal_number
+
+
+def explain(failure: Exception, memory: str, bug: str) -> BundleError:
+    """The error that a program ends with, whatever ended it.
+
+    Args:
+        failure: What was raised; one that explains itself stays as it is.
+        memory: What to do about too little memory.
+        bug: What to do about anything that nobody expected.
+    """
+    if isinstance(failure, BundleError):
+        return failure
+    if isinstance(failure, MemoryError):
+        return BundleError("Out of memory.", "", memory)
+    return BundleError("Internal error: {}: {}".format(type(failure).__name__, failure), "", bug)

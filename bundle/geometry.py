@@ -53,7 +53,7 @@ class PictureGeometry:
 
 
 def fit(picture: Picture, settings: Preprocess) -> PictureGeometry:
-    """Fits a picture into the first input that is large enough, keeping its aspect ratio.
+    """Fits a picture into its input, keeping its aspect ratio.
 
     The picture becomes as large as `settings.resize` allows for its long and its short edge. An
     edge has `int(edge * scale + 0.5)` pixels, as in `mmcv.imrescale` (open-mmlab/mmcv v1.2.4,
@@ -68,7 +68,7 @@ def fit(picture: Picture, settings: Preprocess) -> PictureGeometry:
     edges = picture.width, picture.height
     scale = min(long / max(edges), short / min(edges))
     width, height = (max(1, int(edge * scale + 0.5)) for edge in edges)
-    shape = next(one for one in settings.shapes if height <= one.height and width <= one.width)
+    shape = settings.shape_for(height, width)
     centre = settings.padding == "centre"
     return PictureGeometry(
         id=picture.id,

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import dataclass, replace
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from bundle.errors import BundleError
+from bundle.section import Section
 
 FORMAT = 3
+#: What a job says where the machine decides by measuring.
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of the data set, with its size in pixels according to the annotations."""
+    """A picture, with its size in pixels according to the annotations.
+
+    Where there are none (a frozen image's user has pictures, not annotations) both are 0, and its
+    size is that of its pixels.
+    """
 
     id: int
     file: str
@@ -42,14 +48,16 @@ class Preprocess:
     Args:
         dtype: `float32` (1,3,H,W) normalised here, or `uint8` (1,H,W,3) normalised inside the
             network.
-        shapes: The shapes of inputs, one for each network. A picture uses the first that it fits
-            into.
+        shapes: The shapes of inputs. A picture uses the first that it fits into.
+        multiple: If it is not 0, a picture's input has a shape of its own instead: the picture's
+            edges, each rounded up to a multiple of this. `shapes` are then the largest ones.
         resize: The maximum of the long and of the short edge of a resized picture, in pixels. One
             of the two is reached.
         mean: The mean of each channel, in the order of `channels`.
         std: The standard deviation of each channel, in the order of `channels`.
         channels: `rgb` or `bgr`: the order of the network's channels.
         padding: `centre`, or `corner`: all padding is to the right and below.
+        pictures: How many pictures a network takes at once.
     """
 
     dtype: str
@@ -59,12 +67,38 @@ class Preprocess:
     std: Tuple[float, ...]
     channels: str
     padding: str
+    multiple: int = 0
+    pictures: int = 1
+
+    def shape_for(self, height: int, width: int) -> Shape:
+        """The shape of the input for a resized picture of that size."""
+        if self.multiple:
+            return Shape(*(-(-edge // self.multiple) * self.multiple for edge in (height, width)))
+        return next(one for one in self.shapes if height <= one.height and width <= one.width)
+
+    def shape_of(self, batch: Sequence[int]) -> Optional[Shape]:
+        """The shape of the input that an array of this shape is; None: it is none."""
+        if len(batch) != 4:
+            return None
+        found = Shape(*(batch[1:3] if self.dtype == "uint8" else batch[2:4]))
+        if self.batch(found) != tuple(batch) or min(found) < 1:
+            return None
+        if not self.multiple:
+            return found if found in self.shapes else None
+        if any(edge % self.multiple for edge in found):
+            return None
+        fits = (found.height <= one.height and found.width <= one.width for one in self.shapes)
+        return found if any(fits) else None
 
     def batch(self, shape: Shape) -> Tuple[int, int, int, int]:
         """The shape of the array that the network of this shape takes."""
+        return (self.pictures,) + self.picture(shape)
+
+    def picture(self, shape: Shape) -> Tuple[int, int, int]:
+        """The shape of one picture in it."""
         if self.dtype == "uint8":
-            return (1, shape.height, shape.width, 3)
-        return (1, 3, shape.height, shape.width)
+            return (shape.height, shape.width, 3)
+        return (3, shape.height, shape.width)
 
 
 class DataFile(NamedTuple):
@@ -76,14 +110,14 @@ class DataFile(NamedTuple):
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """A network's file, its sha256, and the shape of its input.
+    """A network's file, its sha256, and the shape of its input; None: it takes every shape.
 
     `files` are those that it keeps tensors in, if there are any (ONNX external data).
     """
 
     path: str
     sha256: str
-    shape: Shape
+    shape: Optional[Shape]
     files: Tuple[DataFile, ...] = ()
 
 
@@ -94,13 +128,16 @@ class RunnerSettings:
     Args:
         name: The runner's name: a folder below runners/.
         provider: What the runner should use; empty for its default. Its meaning is the runner's.
-        threads: How many threads the runtime may use.
+        threads: How many threads the runtime may use, all streams together.
         options: More settings. Their meaning is the runner's, except for `devices` (see `lanes`)
             and `own_process` (see `runners.needs_own_process`).
-        networks: One for each of the job's shapes.
+        networks: One for each of the job's shapes, or one that takes them all.
         input: The name of the input.
         boxes: The name of the output with the boxes.
         labels: The name of the output with the labels.
+        single: Networks that detect the same in one picture at a time, if there are any: one for
+            each of `networks`.
+        streams: How many pictures a processor works on at once; 0: to be found by measuring.
     """
 
     name: str
@@ -111,6 +148,8 @@ class RunnerSettings:
     input: str
     boxes: str
     labels: str
+    streams: int = 1
+    single: Tuple[NetworkFile, ...] = ()
 
     @property
     def files(self) -> str:
@@ -130,7 +169,11 @@ class RunnerSettings:
 
 @dataclass(frozen=True)
 class Job:
-    """A job that has been checked. Paths are absolute."""
+    """A job that has been checked. Paths are absolute.
+
+    `workers` decode and preprocess; with `workers_grow` more are added where a device waits for
+    them.
+    """
 
     preprocess: Preprocess
     runner: RunnerSettings
@@ -147,6 +190,7 @@ class Job:
     repeat_pictures: int
     keep_going: bool
     draw: int
+    workers_grow: bool = False
 
     def path(self, picture: Picture) -> str:
         """The path of a picture's file."""
@@ -190,7 +234,7 @@ def check_job(data: Any, folder: str, where: str = "job") -> Job:
             where,
             "Use bundle and orchestrator from the same release.",
         )
-    top = _Section(data, "", errors)
+    top = Section(data, "", errors)
     job = _build(top, folder)
     if errors:
         raise BundleError(
@@ -201,116 +245,7 @@ def check_job(data: Any, folder: str, where: str = "job") -> Job:
     return job
 
 
-class _Section:
-    """A JSON object to check. Errors are collected, so that all can be reported at once."""
-
-    def __init__(self, data: Dict[str, Any], name: str, errors: List[str]) -> None:
-        self._data = data
-        self._name = name
-        self.errors = errors
-
-    def section(self, key: str) -> _Section:
-        value = self._get(key, dict, "an object")
-        return _Section({} if value is None else value, self._name + key + ".", self.errors)
-
-    def text(self, key: str, choices: Sequence[str] = ()) -> str:
-        value = self._get(key, str, "a string")
-        if value is not None and choices and value not in choices:
-            self._error(key, "is {!r}, not one of {}".format(value, ", ".join(choices)))
-        return value or ""
-
-    def integer(self, key: str, minimum: int) -> int:
-        value = self._get(key, int, "an integer")
-        if value is not None and value < minimum:
-            self._error(key, "is {}, less than {}".format(value, minimum))
-        return value or 0
-
-    def number(self, key: str) -> float:
-        value = self._get(key, (int, float), "a number")
-        return float(value or 0.0)
-
-    def numbers(self, key: str, count: int) -> Tuple[float, ...]:
-        values = self._get(key, list, "a list")
-        if values is None:
-            return ()
-        if len(values) != count or not all(_is_finite(value) for value in values):
-            self._error(key, "is not {} numbers".format(count))
-            return ()
-        return tuple(float(value) for value in values)
-
-    def edges(self, key: str) -> Tuple[int, int]:
-        """Two lengths in pixels, (1, 1) if they are invalid."""
-        values = self._get(key, list, "a list")
-        if values is None:
-            return (1, 1)
-        if not _are_edges(values):
-            self._error(key, "is not two integers above 0")
-            return (1, 1)
-        return (values[0], values[1])
-
-    def shapes(self, key: str) -> Tuple[Shape, ...]:
-        values = self._get(key, list, "a list")
-        if values is None:
-            return ()
-        if not values or not all(_are_edges(value) for value in values):
-            self._error(key, "is not a list of [height, width], integers above 0")
-            return ()
-        if len({tuple(value) for value in values}) != len(values):
-            self._error(key, "contains a shape twice")
-        return tuple(Shape(height, width) for height, width in values)
-
-    def objects(self, key: str) -> List[_Section]:
-        values = self._get(key, list, "a list")
-        sections = []
-        for index, value in enumerate(values or []):
-            name = "{}{}[{}]".format(self._name, key, index)
-            if isinstance(value, dict):
-                sections.append(_Section(value, name + ".", self.errors))
-            else:
-                self.errors.append(name + " is not an object")
-        return sections
-
-    def flag(self, key: str) -> bool:
-        return bool(self._get(key, bool, "true or false"))
-
-    def has(self, key: str) -> bool:
-        return key in self._data
-
-    def optional(self, key: str, default: Any) -> Any:
-        return self._data.get(key, default)
-
-    def _get(self, key: str, kind: Any, description: str) -> Any:
-        value = self._data.get(key)
-        if key not in self._data:
-            self._error(key, "is missing")
-        elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self._error(key, "is not " + description)
-        elif isinstance(value, (int, float)) and not _is_finite(value):
-            self._error(key, "is not finite")
-        else:
-            return value
-        return None
-
-    def _error(self, key: str, text: str) -> None:
-        self.errors.append("{}{} {}".format(self._name, key, text))
-
-
-def _is_finite(value: Any) -> bool:
-    try:
-        return isinstance(value, (int, float)) and math.isfinite(value)
-    except OverflowError:  # an integer beyond the range of a float
-        return False
-
-
-def _are_edges(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and all(isinstance(edge, int) and edge is not True and edge > 0 for edge in value)
-    )
-
-
-def _build(top: _Section, folder: str) -> Job:
+def _build(top: Section, folder: str) -> Job:
     errors = top.errors
     network_input, pictures = top.section("input"), top.section("pictures")
     classes = [
@@ -329,26 +264,28 @@ def _build(top: _Section, folder: str) -> Job:
         top.section("measure"),
     )
     preprocess = _preprocess(network_input, top.section("preprocess"))
+    grow = stream.optional("workers", None) == AUTO
     return Job(
         preprocess=preprocess,
-        runner=_runner(top, network_input, preprocess.shapes, folder),
+        runner=_runner(top, network_input, preprocess, folder),
         score_threshold=post.number("score_threshold"),
         max_detections=post.integer("max_detections", 1),
         class_names=tuple(name for name, _ in classes),
         category_ids=tuple(category for _, category in classes),
         root=os.path.join(folder, pictures.text("root")),
         pictures=tuple(items),
-        workers=stream.integer("workers", 1),
+        workers=1 if grow else stream.integer("workers", 1),
         queue=stream.integer("queue", 1),
         warmup=measure.integer("warmup", 0),
         repeats=measure.integer("repeats", 1),
         repeat_pictures=measure.integer("repeat_pictures", 1),
         keep_going=top.flag("keep_going"),
         draw=top.integer("draw", 0),
+        workers_grow=grow,
     )
 
 
-def _picture(item: _Section) -> Picture:
+def _picture(item: Section) -> Picture:
     return Picture(
         id=item.integer("id", 0),
         file=item.text("file"),
@@ -357,11 +294,12 @@ def _picture(item: _Section) -> Picture:
     )
 
 
-def _preprocess(network_input: _Section, section: _Section) -> Preprocess:
+def _preprocess(network_input: Section, section: Section) -> Preprocess:
     std = section.numbers("std", 3)
     if any(value <= 0 for value in std):
         section.errors.append("preprocess.std is not positive")
-    shapes, resize = network_input.shapes("shapes"), network_input.edges("resize")
+    shapes = tuple(Shape(*one) for one in network_input.shapes("shapes"))
+    resize = network_input.edges("resize")
     long, short = max(resize), min(resize)
     if shapes and not any(one.height >= short and one.width >= long for one in shapes):
         section.errors.append(
@@ -379,16 +317,23 @@ def _preprocess(network_input: _Section, section: _Section) -> Preprocess:
         std=std,
         channels=section.text("channels", ("rgb", "bgr")),
         padding=section.text("padding", ("centre", "corner")),
+        multiple=network_input.integer("multiple", 1) if network_input.has("multiple") else 0,
+        pictures=network_input.integer("pictures", 1) if network_input.has("pictures") else 1,
     )
 
 
 def _runner(
-    top: _Section, network_input: _Section, shapes: Sequence[Shape], folder: str
+    top: Section, network_input: Section, preprocess: Preprocess, folder: str
 ) -> RunnerSettings:
     networks, outputs = top.objects("networks"), top.section("outputs")
     runner = top.section("runner")
     entries = [_network(item, folder) for item in networks]
-    if shapes and len(entries) != len(shapes):
+    shapes: Sequence[Optional[Shape]] = preprocess.shapes
+    if len(entries) == 1 and (len(shapes) > 1 or preprocess.multiple):
+        shapes = (None,)
+    elif preprocess.multiple:
+        top.errors.append("networks has {} items; one takes every shape".format(len(entries)))
+    elif shapes and len(entries) != len(shapes):
         top.errors.append(
             "networks has {} items, input.shapes {} shapes".format(len(entries), len(shapes))
         )
@@ -407,10 +352,32 @@ def _runner(
         input=network_input.text("name"),
         boxes=outputs.text("boxes"),
         labels=outputs.text("labels"),
+        streams=_streams(runner),
+        single=_single(top, entries, shapes, folder),
     )
 
 
-def _network(item: _Section, folder: str) -> Tuple[str, str, Tuple[DataFile, ...]]:
+def _single(
+    top: Section, entries: Sequence[Any], shapes: Sequence[Optional[Shape]], folder: str
+) -> Tuple[NetworkFile, ...]:
+    if not top.has("single"):
+        return ()
+    found = [_network(item, folder) for item in top.objects("single")]
+    if len(found) != len(entries):
+        top.errors.append("single has {} items, networks {}".format(len(found), len(entries)))
+    return tuple(
+        NetworkFile(path, sha256, shape, files)
+        for (path, sha256, files), shape in zip(found, shapes)
+    )
+
+
+def _streams(runner: Section) -> int:
+    if runner.optional("streams", None) == AUTO:
+        return 0
+    return runner.integer("streams", 1) if runner.has("streams") else 1
+
+
+def _network(item: Section, folder: str) -> Tuple[str, str, Tuple[DataFile, ...]]:
     files = item.objects("files") if item.has("files") else []
     return (
         os.path.join(folder, item.text("path")),

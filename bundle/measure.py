@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from bundle.errors import BundleError
 
 STEPS = ("decode", "preprocess", "h2d", "device", "d2h", "postprocess")
 HEADER = "pass,id,chip," + ",".join(step + "_ms" for step in STEPS) + ",finished_ms\n"
+# Where a chip works on several pictures at once, as well when it began with each.
+OVERLAPPING = HEADER.rstrip("\n") + ",began_ms\n"
 # Statistics are derived from times as times.csv has them, so that they can be derived again from
 # the file, to the last bit.
 _DIGITS = 4
@@ -27,12 +29,15 @@ _STAGES = {
     "postprocess": ("postprocess",),
 }
 
+Interval = Tuple[float, float]
+
 
 @dataclass
 class Times:
     """The milliseconds of one picture's steps; None if the runtime does not report a step.
 
-    `chip` is the index, from 0, of the job's lane that ran the network.
+    `chip` is the index, from 0, of the chip that ran the network. `began` is when it began with the
+    picture, in milliseconds since the pass started, where it works on several at once.
     """
 
     decode: Optional[float] = None
@@ -42,6 +47,7 @@ class Times:
     d2h: Optional[float] = None
     postprocess: Optional[float] = None
     chip: int = 0
+    began: Optional[float] = None
 
     def row(self, number: int, picture_id: int, finished: float) -> str:
         """A line of times.csv.
@@ -52,6 +58,8 @@ class Times:
             finished: When it was finished, in seconds since the pass started.
         """
         values = [getattr(self, step) for step in STEPS] + [finished * 1000.0]
+        if self.began is not None:
+            values.append(self.began)
         cells = ["" if value is None else "{:.{}f}".format(value, _DIGITS) for value in values]
         return "{},{},{},{}\n".format(number, picture_id, self.chip, ",".join(cells))
 
@@ -63,6 +71,7 @@ class Pass:
         self._steps = {step: array("d") for step in STEPS}
         self._finished = array("d")
         self._chips = array("H")
+        self._began = array("d")
 
     def add(self, times: Times, finished: float) -> None:
         """Adds a picture that was finished `finished` seconds after the pass started."""
@@ -72,6 +81,8 @@ class Pass:
                 values.append(round(value, _DIGITS))
         self._finished.append(round(finished * 1000.0, _DIGITS))
         self._chips.append(times.chip)
+        if times.began is not None:
+            self._began.append(round(times.began, _DIGITS))
 
     @property
     def is_ordered(self) -> bool:
@@ -84,6 +95,11 @@ class Pass:
         """How many pictures are finished."""
         return len(self._finished)
 
+    @property
+    def seconds(self) -> float:
+        """How long it took until the last picture was finished."""
+        return self._finished[-1] / 1000.0 if self._finished else 0.0
+
     def step(self, step: str) -> Sequence[float]:
         """The milliseconds of one step, in the order of the pictures."""
         return self._steps[step]
@@ -92,23 +108,65 @@ class Pass:
         """Pictures per second of the first `pictures` pictures: per chip, per device, end to end.
 
         The device's rate is the sum of the rates that its chips reached in this pass, working at
-        the same time. It is never one chip's rate times their number.
+        the same time. It is never one chip's rate times their number. A chip that works on several
+        pictures at once has the rate of the time in which it worked on any of them, by the clock
+        on the wall: never the sum of what each of them would make alone.
         """
         count = self.pictures if pictures is None else min(pictures, self.pictures)
         device = self._steps["device"][:count]
-        per_chip: Dict[int, List[float]] = {}
-        for chip, one in zip(self._chips, device):
-            per_chip.setdefault(chip, []).append(one)
-        means = [mean(values) for values in per_chip.values()]
-        rates = [1000.0 / each for each in means if each]
-        overall = mean(device)
         milliseconds = self._finished[count - 1] if count else 0.0
+        if self.is_overlapping:
+            chip, rates = self._overlapping(count)
+        else:
+            overall, rates = mean(device), self._in_turn(device)
+            chip = 1000.0 / overall if overall else None
         return {
-            "chip_ips": 1000.0 / overall if overall else None,
+            "chip_ips": chip,
             "device_ips": math.fsum(rates) if rates else None,
             "end_to_end_ips": 1000.0 * count / milliseconds if milliseconds else None,
             "pictures": count,
         }
+
+    @property
+    def is_overlapping(self) -> bool:
+        """Whether it is known when the device began with each picture, as where they overlap."""
+        return bool(self._began) and len(self._began) == len(self._steps["device"])
+
+    def _in_turn(self, device: Sequence[float]) -> List[float]:
+        per_chip: Dict[int, List[float]] = {}
+        for chip, one in zip(self._chips, device):
+            per_chip.setdefault(chip, []).append(one)
+        means = [mean(values) for values in per_chip.values()]
+        return [1000.0 / each for each in means if each]
+
+    def _overlapping(self, count: int) -> Tuple[Optional[float], List[float]]:
+        """The rate of a chip over all pictures, and that of each."""
+        busy = {chip: union(found) for chip, found in self.intervals(count).items()}
+        counts = {chip: self._chips[:count].count(chip) for chip in busy}
+        rates = [1000.0 * counts[chip] / each for chip, each in busy.items() if each]
+        if len(rates) < 2:
+            return (rates[0] if rates else None), rates
+        return 1000.0 * count / math.fsum(busy.values()), rates
+
+    @property
+    def finished(self) -> Sequence[float]:
+        """When each picture was finished, in milliseconds since the pass started."""
+        return self._finished
+
+    def in_order(self) -> List[Interval]:
+        """When the network began and ended with each picture, likewise, where that is known."""
+        return [(began, began + one) for began, one in zip(self._began, self._steps["device"])]
+
+    def moments(self) -> List[Tuple[int, float]]:
+        """The chip of each picture, and when its network began, likewise."""
+        return list(zip(self._chips, self._began))
+
+    def intervals(self, count: Optional[int] = None) -> Dict[int, List[Interval]]:
+        """The same for each chip."""
+        found: Dict[int, List[Interval]] = {}
+        for chip, one in zip(self._chips[:count], self.in_order()):
+            found.setdefault(chip, []).append(one)
+        return found
 
 
 class Recorded(NamedTuple):
@@ -125,15 +183,16 @@ def read_times(path: str) -> List[Recorded]:
         BundleError: The file cannot be read, or it is not what a pass writes.
     """
     passes: List[Recorded] = []
-    line_number = 0
+    line_number, overlapping = 0, False
     try:
         with open(path, encoding="utf-8") as stream:
             for line_number, line in enumerate(stream, 1):
                 if line_number == 1:
-                    if line != HEADER:
+                    if line not in (HEADER, OVERLAPPING):
                         raise ValueError("other columns than this version writes")
+                    overlapping = line == OVERLAPPING
                     continue
-                _read_line(line, passes)
+                _read_line(line, passes, overlapping)
     except (OSError, ValueError, OverflowError) as failure:
         raise BundleError(
             "The times of the pass cannot be read: {}.".format(failure),
@@ -143,21 +202,24 @@ def read_times(path: str) -> List[Recorded]:
     return passes
 
 
-def _read_line(line: str, passes: List[Recorded]) -> None:
+def _read_line(line: str, passes: List[Recorded], overlapping: bool) -> None:
     number, picture, chip, *cells = line.rstrip("\n").split(",")
-    if len(cells) != len(STEPS) + 1:
+    if len(cells) != len(STEPS) + 1 + overlapping:
         raise ValueError("another number of cells")
     values = [float(cell) if cell else None for cell in cells]
     if not all(value is None or 0 <= value < math.inf for value in values):
         raise ValueError("a time is not a number of milliseconds")
+    began = values.pop() if overlapping else None
     finished = values.pop()
+    if overlapping and began is None:
+        raise ValueError("no time at which the network began")
     if finished is None:
         raise ValueError("no time at which the picture was finished")
     if int(number) == len(passes) + 1:
         passes.append(Recorded(Pass(), []))
     if int(number) != len(passes):
         raise ValueError("passes are not in order")
-    times = Times(**dict(zip(STEPS, values)), chip=int(chip))
+    times = Times(**dict(zip(STEPS, values)), chip=int(chip), began=began)
     # `finished_ms` has been rounded already: the way through seconds must not change it.
     passes[-1].times.add(times, finished / 1000.0)
     passes[-1].ids.append(int(picture))
@@ -212,10 +274,21 @@ def bound_by(scored: Pass, workers: int, lanes: int) -> Optional[str]:
         present = [mean(scored.step(step)) for step in steps]
         costs[stage] = sum(value for value in present if value is not None)
     costs["decode+preprocess"] /= workers
-    costs["device"] /= lanes
+    rate = scored.throughput()["device_ips"] if scored.is_overlapping else None
+    costs["device"] = 1000.0 / rate if rate else costs["device"] / lanes
     if not any(costs.values()):
         return None
     return max(costs, key=lambda stage: costs[stage])
+
+
+def union(intervals: Sequence[Interval]) -> float:
+    """How long it is in all that at least one of the intervals lasts."""
+    parts, reached = [], 0.0
+    for begin, end in sorted(intervals):
+        if end > reached:
+            parts.append(end - max(begin, reached))
+            reached = end
+    return math.fsum(parts)
 
 
 def mean(values: Sequence[float]) -> Optional[float]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,10 +28,11 @@ DIGESTS = "pictures.jsonl"
 
 
 class SkippedPicture(NamedTuple):
-    """A picture that cannot be used, and the reason."""
+    """A picture that cannot be used, and the reason; the digest of its file, if it can be read."""
 
     picture: Picture
     reason: str
+    sha256: str = ""
 
 
 def read_picture(path: str, picture: Picture) -> np.ndarray:
@@ -92,7 +94,7 @@ def decode(data: bytes, picture: Picture, path: str) -> np.ndarray:
 
     Args:
         data: The content.
-        picture: The picture, with the size that it must have.
+        picture: The picture, with the size that it must have; 0x0 if it may have any.
         path: The file, for error messages.
 
     Returns:
@@ -183,8 +185,15 @@ def _decode(data: bytes, header: Header, path: str) -> np.ndarray:
     return image
 
 
+def sized(picture: Picture, image: np.ndarray) -> Picture:
+    """The picture with the size of its pixels, if it had none."""
+    if picture.width:
+        return picture
+    return replace(picture, width=image.shape[1], height=image.shape[0])
+
+
 def _check_size(width: int, height: int, picture: Picture, path: str) -> None:
-    if (width, height) == (picture.width, picture.height):
+    if picture.width == 0 or (width, height) == (picture.width, picture.height):
         return
     rotated = (height, width) == (picture.width, picture.height)
     hint = " Its EXIF orientation is not that of the annotations." if rotated else ""

@@ -9,7 +9,9 @@ A channel has only 256 values, so the arithmetic is done once per value, in a lo
 from __future__ import annotations
 
 import mmap
-from typing import Optional, Tuple
+import platform
+from dataclasses import replace
+from typing import Iterator, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -20,6 +22,7 @@ from bundle.job import Preprocess, Shape
 # Rows processed at a time: three planes of this height stay in the processor's cache between
 # splitting the channels and looking up their values.
 _BAND_ROWS = 64
+_ON_ARM = platform.machine().lower() in ("aarch64", "arm64")
 
 
 class Canvas:
@@ -29,26 +32,23 @@ class Canvas:
 
     Args:
         settings: The job's.
+        memory: What `canvas_memory` gave, if there is some already.
 
     Attributes:
-        array: The input that was prepared last, in the shape and type of `settings.batch`.
+        array: The input that was prepared last, (1,3,H,W) or (1,H,W,3).
         memory: All of the memory: (n,), shared with child processes.
         region: The part of `array` that the picture covers (left, top, width, height), and the
             shape of `array`; None before the first picture.
     """
 
-    def __init__(self, settings: Preprocess) -> None:
-        # Anonymous memory is shared with forked processes. It is written to now: otherwise the
-        # first pictures would pay for allocating its pages, and memory would grow during a pass.
-        count = max(shape.height * shape.width for shape in settings.shapes) * 3
-        self.memory = np.frombuffer(
-            mmap.mmap(-1, count * np.dtype(settings.dtype).itemsize), settings.dtype
-        )
+    def __init__(self, settings: Preprocess, memory: Optional[np.ndarray] = None) -> None:
+        self.memory = canvas_memory(replace(settings, pictures=1)) if memory is None else memory
+        count = self.memory.size
+        # It is written to now: otherwise the first pictures would pay for allocating its pages, and
+        # memory would grow during a pass.
         self.memory.fill(0)
-        self._arrays = {
-            shape: view(self.memory, settings.batch(shape)) for shape in settings.shapes
-        }
-        self.array = self._arrays[settings.shapes[0]]
+        self._settings = settings
+        self.use_shape(settings.shapes[0])
         self.region: Optional[Tuple[int, ...]] = None
         self._resized = np.full(count, 0, np.uint8)
         widest = max(shape.width for shape in settings.shapes)
@@ -56,7 +56,18 @@ class Canvas:
 
     def use_shape(self, shape: Shape) -> None:
         """Makes `array` an input of that shape. Its content is whatever is in the memory."""
-        self.array = self._arrays[shape]
+        self.array = view(self.memory, (1,) + self._settings.picture(shape))
+
+    def repeat(self, other: Canvas) -> None:
+        """Makes the input of another canvas this one's, too."""
+        self.array = view(self.memory, other.array.shape)
+        np.copyto(self.array, other.array)
+        self.region = other.region
+
+    def move(self, memory: np.ndarray) -> None:
+        """Goes on in other memory, which may hold anything."""
+        self.memory = memory
+        self.region = None
 
     def resized(self, width: int, height: int) -> np.ndarray:
         """Memory for a resized picture: (height, width, 3) uint8."""
@@ -67,9 +78,51 @@ class Canvas:
         return self._planes[channel, : rows * width].reshape(rows, width)
 
 
+def canvas_memory(settings: Preprocess) -> np.ndarray:
+    """The memory of a network's input: (n,), shared with processes that are forked from now on.
+
+    It takes none of the machine's memory before it is written to.
+    """
+    count = max(int(np.prod(settings.batch(shape))) for shape in settings.shapes)
+    return np.frombuffer(mmap.mmap(-1, count * np.dtype(settings.dtype).itemsize), settings.dtype)
+
+
 def view(memory: np.ndarray, shape: Tuple[int, ...]) -> np.ndarray:
     """The beginning of a flat array, in that shape."""
     return memory[: int(np.prod(shape))].reshape(shape)
+
+
+class Batch:
+    """The memory for the pictures that a network takes at once, side by side.
+
+    Args:
+        settings: The job's.
+        memory: What `canvas_memory` gave.
+
+    Attributes:
+        memory: The same.
+        canvases: One for each picture.
+    """
+
+    def __init__(self, settings: Preprocess, memory: np.ndarray) -> None:
+        self.memory = memory
+        self._settings = settings
+        self._size = memory.size // settings.pictures
+        self.canvases = [Canvas(settings, part) for part in self._parts()]
+
+    def use_shape(self, shape: Shape) -> np.ndarray:
+        """Lets pictures of this shape lie side by side; returns the network's input."""
+        size = int(np.prod(self._settings.picture(shape)))
+        # Of one picture, the beginning is the same whatever its shape.
+        if size != self._size and len(self.canvases) > 1:
+            self._size = size
+            for canvas, part in zip(self.canvases, self._parts()):
+                canvas.move(part)
+        return view(self.memory, self._settings.batch(shape))
+
+    def _parts(self) -> Iterator[np.ndarray]:
+        for number in range(self._settings.pictures):
+            yield self.memory[number * self._size : (number + 1) * self._size]
 
 
 class Preprocessor:
@@ -118,8 +171,8 @@ class Preprocessor:
 
     def _clear(self, geometry: PictureGeometry, canvas: Canvas) -> None:
         """Fills the padding around the picture, unless the last picture had the same."""
-        region = (geometry.left, geometry.top, geometry.resized_width, geometry.resized_height)
-        region += geometry.shape
+        placed = (geometry.left, geometry.top, geometry.resized_width, geometry.resized_height)
+        region = placed + geometry.shape
         if canvas.region == region:
             return
         for rows, columns in _around(geometry):
@@ -140,8 +193,28 @@ def resize(image: np.ndarray, target: np.ndarray) -> None:
     if image.shape[:2] == (1, 1):
         target[...] = image[0, 0]  # OpenCV 4.5 fails here
         return
+    if _ON_ARM:
+        resize_portably(image, target)
+        return
     height, width = target.shape[:2]
     cv2.resize(image, (width, height), target, interpolation=cv2.INTER_LINEAR)
+
+
+def resize_portably(image: np.ndarray, target: np.ndarray) -> None:
+    """`resize` with the same bits, without what OpenCV's builds for Arm replace.
+
+    There, KleidiCV shrinks pictures of up to four channels with a rounding of its own, up to two
+    grey levels off. Pictures of five channels go through OpenCV's own code everywhere, which treats
+    each channel alike; only a reduction to exactly half is another code there, and a mean of four
+    pixels everywhere.
+    """
+    height, width = target.shape[:2]
+    if image.shape[:2] == (2 * height, 2 * width):
+        quads = image.reshape(height, 2, width, 2, 3).sum(axis=(1, 3), dtype=np.uint16)
+        target[...] = (quads + 2) >> 2
+        return
+    five = np.concatenate([image, image[..., :2]], axis=2)
+    target[...] = cv2.resize(five, (width, height), interpolation=cv2.INTER_LINEAR)[..., :3]
 
 
 def _around(geometry: PictureGeometry) -> Tuple[Tuple[slice, slice], ...]:
@@ -165,4 +238,5 @@ def _table(mean: float, std: float) -> np.ndarray:
     """The normalised value of each of a channel's 256 values: (1, 256) float32."""
     values = np.arange(256, dtype=np.float32) - np.float32(mean)
     factor = 1.0 / np.float64(np.float32(std))
-    return (values.astype(np.float64) * factor).astype(np.float32)[np.newaxis]
+    table: np.ndarray = (values.astype(np.float64) * factor).astype(np.float32)[np.newaxis]
+    return table

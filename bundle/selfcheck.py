@@ -16,7 +16,7 @@ from bundle.geometry import PictureGeometry, fit
 from bundle.job import FORMAT, Job, Picture, check_job
 from bundle.picture import decode
 from bundle.postprocess import check_outputs, locate
-from bundle.preprocess import Canvas, Preprocessor
+from bundle.preprocess import Canvas, Preprocessor, resize
 from bundle.runners import runner_module, runner_names
 
 # Landscape, enlarged, and too wide for the first of the inputs.
@@ -92,8 +92,9 @@ def _check_preprocessing() -> None:
     job, image = _job(), _image()
     geometry, canvas = _prepare(job, image)
     edges = (geometry.resized_width, geometry.resized_height)
-    resized = cv2.resize(image, edges, interpolation=cv2.INTER_LINEAR)[:, :, ::-1]
-    wanted = (resized - np.array(job.preprocess.mean)) / np.array(job.preprocess.std)
+    resized = np.empty((edges[1], edges[0], 3), np.uint8)
+    resize(image, resized)
+    wanted = (resized[:, :, ::-1] - np.array(job.preprocess.mean)) / np.array(job.preprocess.std)
     bottom, right = geometry.top + edges[1], geometry.left + edges[0]
     inside = canvas.array[0, :, geometry.top : bottom, geometry.left : right].copy()
     if np.abs(inside - wanted.transpose(2, 0, 1)).max() > 1e-5:

@@ -40,8 +40,8 @@ def run_tensors(settings: str, inputs: str, out: str) -> None:
         settings: A JSON file with those parts of a job that concern the network: `networks`,
             `input`, `outputs`, `runner` and `classes`.
         inputs: A folder of arrays, NAME.npy, each an input of the network.
-        out: A folder. It receives NAME.npz with `boxes` (n,5) and `labels` (n,) for every array,
-            and runner.json: what ran.
+        out: A folder. It receives NAME.npz with `boxes` (n,5) and `labels` (n,) for every array
+            (of several pictures at once `boxes_0`, `labels_0`, ...), and runner.json: what ran.
 
     Raises:
         BundleError: A file cannot be read, or the network cannot be loaded or run.
@@ -53,10 +53,13 @@ def run_tensors(settings: str, inputs: str, out: str) -> None:
     try:
         progress = events.Progress("verify", len(names))
         for name in names:
-            found = runner.run(np.ascontiguousarray(np.load(os.path.join(inputs, name))))
-            check_outputs(found.boxes, found.labels, job, "tensor {}".format(name))
-            path = os.path.join(out, "{}.npz".format(name[:-4]))
-            np.savez(path, boxes=found.boxes, labels=found.labels)
+            found = runner.run_all(np.ascontiguousarray(np.load(os.path.join(inputs, name))))
+            arrays = {}
+            for place, one in enumerate(found):
+                check_outputs(one.boxes, one.labels, job, "tensor {}".format(name))
+                suffix = "_{}".format(place) if len(found) > 1 else ""
+                arrays.update({"boxes" + suffix: one.boxes, "labels" + suffix: one.labels})
+            np.savez(os.path.join(out, "{}.npz".format(name[:-4])), **arrays)
             progress.step()
         write_json(os.path.join(out, "runner.json"), runner.describe())
     finally:

@@ -12,6 +12,14 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def locks(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, None, None]:
+    """Passes of these tests wait for each other, and for no other run on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CASCADEPORT_LOCKS", str(tmp_path_factory.mktemp("locks")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of this checkout."""
@@ -42,6 +50,15 @@ def export_python() -> Path:
     folder = Path(os.environ.get("CASCADEPORT_EXPORT_ENV") or REPOSITORY / ".venv-export")
     if not (folder / "ready").exists():
         pytest.skip("there is no finished .venv-export; make export-env makes it")
+    return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def arm64() -> Path:
+    """An aarch64 Python with the bundle's packages, run by qemu; see scripts/make-arm64."""
+    folder = REPOSITORY / ".venv-arm64"
+    if not (folder / "ready").exists():
+        pytest.skip("there is no .venv-arm64; scripts/make-arm64 makes it")
     return folder / "bin" / "python"
 
 

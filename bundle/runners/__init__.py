@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from bundle.errors import BundleError
 from bundle.job import Job, NetworkFile
@@ -17,6 +17,10 @@ from bundle.job import Job, NetworkFile
 if TYPE_CHECKING:
     # Not imported at run time: the command line asks every runner for its commands first.
     import numpy as np
+
+
+#: What `device_time` in `describe` says is inside a device's time.
+EXECUTION, EXECUTION_AND_COPIES = "execution", "execution and copies"
 
 
 class Outputs(NamedTuple):
@@ -37,6 +41,17 @@ class Outputs(NamedTuple):
     d2h_ms: Optional[float] = None
 
 
+def by_picture(
+    arrays: Sequence[np.ndarray],
+    h2d_ms: Optional[float],
+    device_ms: Optional[float],
+    d2h_ms: Optional[float],
+) -> List[Outputs]:
+    """Outputs as a network has them: boxes and labels, of one picture after the other."""
+    pairs = zip(arrays[0::2], arrays[1::2])
+    return [Outputs(boxes, labels, h2d_ms, device_ms, d2h_ms) for boxes, labels in pairs]
+
+
 class Runner:
     """A network that is loaded on a device. It is called from one thread at a time."""
 
@@ -45,9 +60,11 @@ class Runner:
 
         Returns:
             `runtime`, `runtime_version`, `provider` (the one requested) and `providers` (those in
-            use), and whatever else the runner knows. `simulated` is true if there is no real
-            device. `problems` lists, a sentence each, what makes the run invalid; it can only be
-            complete after the first picture.
+            use), `device_time` (what is inside the device's time: `EXECUTION`, or
+            `EXECUTION_AND_COPIES`), `device_proof` (bundle/device.py: an entry for each device that
+            runs it), and whatever else the runner knows. `simulated` is true if
+            there is no real device. `problems` lists, a sentence each, what makes the run invalid;
+            it can only be complete after the first picture.
         """
         raise NotImplementedError
 
@@ -62,6 +79,34 @@ class Runner:
             BundleError: The network failed, or did not run where it was supposed to.
         """
         raise NotImplementedError
+
+    def run_all(self, batch: np.ndarray) -> List[Outputs]:
+        """Runs a network that takes `input.pictures` at once.
+
+        Args:
+            batch: As for `run`, with the pictures side by side.
+
+        Returns:
+            What was found in each picture, each with the times of the whole batch.
+
+        Raises:
+            BundleError: As for `run`.
+        """
+        return [self.run(batch)]
+
+    def twin(self) -> Runner:
+        """Another one for another thread, which runs the same network in the same memory.
+
+        Both are closed; the one that was loaded comes first, and nothing runs any more then.
+
+        Raises:
+            BundleError: The runtime has none.
+        """
+        raise BundleError(
+            "This runtime does not run several pictures at once.",
+            type(self).__module__,
+            "Leave STREAMS out.",
+        )
 
     def close(self) -> None:
         """Releases the device."""
@@ -85,6 +130,12 @@ class RunnerByShape(Runner):
 
     def run(self, batch: np.ndarray) -> Outputs:
         return self._runners[batch.shape].run(batch)
+
+    def run_all(self, batch: np.ndarray) -> List[Outputs]:
+        return self._runners[batch.shape].run_all(batch)
+
+    def twin(self) -> Runner:
+        return RunnerByShape({shape: one.twin() for shape, one in self._runners.items()})
 
     def close(self) -> None:
         for runner in self._runners.values():
@@ -136,9 +187,13 @@ def open_runner(job: Job) -> Runner:
             loaded or violates the contract.
     """
     module = runner_module(job.runner.name)
+    first = job.runner.networks[0]
+    if first.shape is None:
+        return _load(module, job, first)
     runners: Dict[Tuple[int, ...], Runner] = {}
     try:
         for network in job.runner.networks:
+            assert network.shape is not None
             runners[job.preprocess.batch(network.shape)] = _load(module, job, network)
     except BundleError:
         RunnerByShape(runners).close()

@@ -1,16 +1,20 @@
 """Checks what a loaded network takes and returns against the contract. Shared by all runners.
 
 The contract: one input, of the type and shape that the job specifies, and two outputs, boxes
-(n, 5) float32 and labels (n,) int32 or int64.
+(n, 5) float32 and labels (n,) int32 or int64. A network for several pictures has two for each:
+`boxes_0`, `labels_0`, `boxes_1`, ...
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, List, NamedTuple, Optional, Sequence
 
 from bundle.errors import BundleError
-from bundle.job import Job, NetworkFile
+from bundle.job import Job, NetworkFile, Shape
 
+#: A size that a network must leave open.
+OPEN = "?"
 _BOXES = ("float32",), (None, 5), "float32 (n,5)"
 _LABELS = ("int64", "int32"), (None,), "int64 (n,)"
 
@@ -52,28 +56,29 @@ def check_contract(
         BundleError: The contract is violated. All violations are listed.
     """
     errors: List[str] = []
-    boxes: Optional[TensorInfo] = None
-    labels: Optional[TensorInfo] = None
+    found: List[Optional[TensorInfo]] = []
     if len(inputs) != 1:
         errors.append("it has {} inputs, not one".format(len(inputs)))
     elif by_name and inputs[0].name != job.runner.input:
         errors.append("its input is not called '{}'".format(job.runner.input))
     else:
-        shape, dtype = job.preprocess.batch(network.shape), job.preprocess.dtype
-        expected = (dtype,), shape, "{} {}".format(dtype, _format_shape(shape))
+        shape, dtype = _input_shape(job, network), job.preprocess.dtype
+        open_sizes = ", with open sizes: it is to take every shape" if OPEN in shape else ""
+        expected = (dtype,), shape, "{} {}{}".format(dtype, _format_shape(shape), open_sizes)
         errors += _mismatch("input", inputs[0], expected)
     if by_name:
         by_names = {output.name: output for output in outputs}
-        wanted = (job.runner.boxes, job.runner.labels)
-        boxes, labels = (by_names.get(name) for name in wanted)
+        wanted = output_names(job)
+        found = [by_names.get(name) for name in wanted]
         errors += [
             "there is no output '{}'".format(name) for name in wanted if name not in by_names
         ]
     elif len(outputs) == 2:
-        boxes, labels = outputs
+        found = list(outputs)
     else:
         errors.append("it has {} outputs, not boxes and labels".format(len(outputs)))
-    errors += _mismatch("output", boxes, _BOXES) + _mismatch("output", labels, _LABELS)
+    for tensor, expected in zip(found, itertools.cycle((_BOXES, _LABELS))):
+        errors += _mismatch("output", tensor, expected)
     if errors:
         raise BundleError(
             "The network violates the contract: {}. It has inputs {} and outputs {}.".format(
@@ -84,6 +89,21 @@ def check_contract(
         )
 
 
+def output_names(job: Job) -> List[str]:
+    """The names of a network's outputs: boxes and labels, of one picture after the other."""
+    pictures = job.preprocess.pictures
+    names = (job.runner.boxes, job.runner.labels)
+    if pictures == 1:
+        return list(names)
+    return ["{}_{}".format(name, number) for number in range(pictures) for name in names]
+
+
+def _input_shape(job: Job, network: NetworkFile) -> Sequence[Any]:
+    if network.shape is not None:
+        return job.preprocess.batch(network.shape)
+    return [OPEN if size == 0 else size for size in job.preprocess.batch(Shape(0, 0))]
+
+
 def _mismatch(kind: str, tensor: Optional[TensorInfo], expected: Any) -> List[str]:
     dtypes, shape, text = expected
     if tensor is None or (tensor.dtype in dtypes and _matches(tensor.shape, shape)):
@@ -91,12 +111,12 @@ def _mismatch(kind: str, tensor: Optional[TensorInfo], expected: Any) -> List[st
     return ["{} '{}' is not {}".format(kind, tensor.name, text)]
 
 
-def _matches(shape: Optional[Sequence[Any]], expected: Sequence[Optional[int]]) -> bool:
+def _matches(shape: Optional[Sequence[Any]], expected: Sequence[Any]) -> bool:
     """Whether a declared shape can turn out to be the expected one."""
     if shape is None:
         return True  # what it really returns is checked after every run
     return len(shape) == len(expected) and all(
-        not isinstance(size, int) or wanted is None or size == wanted
+        not isinstance(size, int) or wanted is None or size == wanted  # OPEN is no int's equal
         for size, wanted in zip(shape, expected)
     )
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import multiprocessing
+import os
 import signal
 import threading
 from collections import deque
 from concurrent.futures import Future
-from typing import Any, Callable, Deque, Dict, Optional, Sequence
+from typing import Any, Callable, Deque, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from bundle.errors import BundleError
 from bundle.job import Job
 from bundle.preprocess import view
 from bundle.runners import Outputs, Runner
+from bundle.runners.nursery import Nursery
 
 
 class ProcessRunner(Runner):
@@ -36,13 +38,19 @@ class ProcessRunner(Runner):
         load: Loads the networks, in the child.
         inputs: The flat arrays, in shared memory, of which each batch that `run` is given is the
             beginning (`preprocess.Canvas`).
+        nursery: What starts the child, if this process must not fork (`runner_nursery`, with the
+            same job, loader and inputs).
 
     Raises:
         BundleError: The child could not load the networks, or exited.
     """
 
     def __init__(
-        self, job: Job, load: Callable[[Job], Runner], inputs: Sequence[np.ndarray]
+        self,
+        job: Job,
+        load: Callable[[Job], Runner],
+        inputs: Sequence[np.ndarray],
+        nursery: Optional[Nursery] = None,
     ) -> None:
         self._network_files = job.runner.files
         self._numbers = {array.ctypes.data: number for number, array in enumerate(inputs)}
@@ -53,19 +61,39 @@ class ProcessRunner(Runner):
         # A forked child sees the same memory. Only the child imports the runtime.
         context = multiprocessing.get_context("fork")
         self._pipe, child_end = context.Pipe()
-        arguments = (job, load, inputs, child_end, self._pipe)
-        self._process = context.Process(target=_serve, args=arguments, daemon=True)
-        self._process.start()
+        if nursery is None:
+            arguments = (job, load, inputs, child_end, self._pipe)
+            process = context.Process(target=_serve, args=arguments, daemon=True)
+            process.start()
+            self._number = process.pid
+            self._exit_code: Callable[[], Optional[int]] = lambda: _join(process)
+        else:
+            number = self._number = nursery.start(child_end)
+            self._exit_code = lambda: nursery.wait(number)
         child_end.close()
         self._reader = threading.Thread(target=self._read, name="answers", daemon=True)
         self._reader.start()
         loaded.result()
 
     def describe(self) -> Dict[str, Any]:
-        return self._request("describe")
+        described: Dict[str, Any] = self._request("describe")
+        return described
 
     def run(self, batch: np.ndarray) -> Outputs:
-        return self._request("run", self._numbers[batch.ctypes.data], batch.shape)
+        outputs: Outputs = self._request("run", self._numbers[batch.ctypes.data], batch.shape)
+        return outputs
+
+    def run_all(self, batch: np.ndarray) -> List[Outputs]:
+        outputs: List[Outputs] = self._request(
+            "run_all", self._numbers[batch.ctypes.data], batch.shape
+        )
+        return outputs
+
+    def kill(self) -> None:
+        """Ends the child at once. Whoever waits for an answer of it gets an error."""
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            if self._exited is None and self._number is not None:
+                os.kill(self._number, signal.SIGKILL)
 
     def close(self) -> None:
         if self._exited is None:
@@ -95,11 +123,28 @@ class ProcessRunner(Runner):
                 else:
                     pending.set_result(answer)
         except (EOFError, OSError):
-            self._process.join()
+            pass
+        try:
+            exited = _exit_error(self._exit_code(), self._network_files)
+        except BundleError as failure:
+            exited = failure
         with self._lock:
-            self._exited = _exit_error(self._process.exitcode, self._network_files)
+            self._exited = exited
             for pending in self._pending:
                 pending.set_exception(self._exited)
+
+
+def runner_nursery(
+    job: Job, load: Callable[[Job], Runner], inputs: Sequence[np.ndarray]
+) -> Nursery:
+    """A nursery for ProcessRunner. It must be made before the program has threads."""
+    return Nursery(lambda pipe: _serve(job, load, inputs, pipe, None))
+
+
+def _join(process: Any) -> Optional[int]:
+    process.join()
+    code: Optional[int] = process.exitcode
+    return code
 
 
 def _exit_error(code: Optional[int], network_files: str) -> BundleError:
@@ -121,7 +166,8 @@ def _serve(
 ) -> None:
     """The child: answers requests one by one until it is closed or its parent is gone."""
     # As long as this copy is open, the death of the parent would go unnoticed.
-    parent_end.close()
+    if parent_end is not None:
+        parent_end.close()
     # Ctrl-C reaches every process of a terminal, but the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -138,9 +184,9 @@ def _serve(
         send(runner if isinstance(runner, BundleError) else None)
         while isinstance(runner, Runner):
             request, *arguments = pipe.recv()
-            if request == "run":
+            if request in ("run", "run_all"):
                 number, shape = arguments
-                send(_result_or_error(runner.run, view(inputs[number], shape)))
+                send(_result_or_error(getattr(runner, request), view(inputs[number], shape)))
             elif request == "describe":
                 send(_result_or_error(runner.describe))
             else:

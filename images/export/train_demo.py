@@ -2,7 +2,8 @@
 
 Usage:
     python images/export/train_demo.py --train FOLDER --test FOLDER --out FOLDER
-    python images/export/train_demo.py --test FOLDER --evaluate models/demo/demo.pth
+    python images/export/train_demo.py --test FOLDER --evaluate models/demo/demo.pth \
+        --detections models/demo/reference.json
 """
 
 import argparse
@@ -139,8 +140,11 @@ def batch(scenes, indices, rng):
     }
 
 
-def evaluate(model, scenes, limit=None):
-    """COCO mAP of the model in PyTorch, computed by pycocotools."""
+def evaluate(model, scenes, limit=None, out=None):
+    """COCO mAP of the model in PyTorch, computed by pycocotools.
+
+    With `out` the detections become a file there, in COCO's results format.
+    """
     model.eval()
     items = scenes.items[:limit]
     found = []
@@ -163,6 +167,8 @@ def evaluate(model, scenes, limit=None):
                         }
                     )
     model.train()
+    if out:
+        write(out, found)
     if not found:
         return 0.0
     coco = COCO(scenes.annotations)
@@ -172,6 +178,16 @@ def evaluate(model, scenes, limit=None):
     evaluation.accumulate()
     evaluation.summarize()
     return float(evaluation.stats[0])
+
+
+def write(path, found):
+    """Writes detections, one on a line; boxes to a hundredth of a pixel."""
+    lines = []
+    for one in found:
+        box = [round(value, 2) for value in one["bbox"]]
+        lines.append(json.dumps(dict(one, bbox=box, score=round(one["score"], 6))))
+    with open(path, "w") as file:
+        file.write("[\n%s\n]\n" % ",\n".join(lines))
 
 
 def learning_rate(step, steps, peak, warmup=50):
@@ -189,6 +205,9 @@ def parse():
     )
     parser.add_argument(
         "--evaluate", metavar="CHECKPOINT", help="do not train; evaluate this checkpoint"
+    )
+    parser.add_argument(
+        "--detections", metavar="FILE", help="where --evaluate writes the detections"
     )
     parser.add_argument("--steps", type=int, default=2100)
     parser.add_argument("--batch", type=int, default=4)
@@ -219,7 +238,9 @@ def main():
     model = build_detector(config.model, train_cfg=config.train_cfg, test_cfg=config.test_cfg)
     if arguments.evaluate:
         model.load_state_dict(torch.load(arguments.evaluate)["state_dict"])
-        print("held-out AP, all pictures: %.4f" % evaluate(model, SceneDataset(arguments.test)))
+        scenes = SceneDataset(arguments.test)
+        accuracy = evaluate(model, scenes, out=arguments.detections)
+        print("held-out AP, all pictures: %.4f" % accuracy)
         return
     os.makedirs(arguments.out, exist_ok=True)
     model.init_weights()

@@ -135,6 +135,22 @@ def test_a_run_finds_what_onnxruntime_finds(tmp_path: Path, job: Any, dtype: str
 
 
 @needed
+def test_streams_find_the_same_and_share_the_network(tmp_path: Path) -> None:
+    """On this machine's cores: as many streams as there may be at least, two."""
+    found = []
+    for number in (1, 2):
+        chosen = {"name": "openvino", "provider": "CPU", "threads": 2, "streams": number}
+        out = tmp_path / str(number)
+        run(jobs.checked(jobs.small(tmp_path, runner=chosen)), str(out))
+        found.append((out / "detections.json").read_bytes())
+    assert found[0] == found[1]
+    first = open_runner(job_for(tiny(tmp_path), runner={"threads": 2, "streams": 2}))
+    other = first.twin()
+    assert other._compiled is first._compiled  # type: ignore[attr-defined]
+    assert other._request is not first._request  # type: ignore[attr-defined]
+
+
+@needed
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -286,6 +302,7 @@ def compiled_as(devices: list[str], precision: str) -> Any:
         "EXECUTION_DEVICES": devices,
         "INFERENCE_PRECISION_HINT": SimpleNamespace(get_type_name=lambda: precision),
         "INFERENCE_NUM_THREADS": 1,
+        "NUM_STREAMS": 1,
     }
     return SimpleNamespace(get_property=properties.__getitem__)
 

@@ -14,6 +14,9 @@ from pycocotools.cocoeval import COCOeval
 
 from bundle.job import check_job
 from bundle.run import run
+from bundle.sharded.merge import merge
+from bundle.sharded.work import run_shard
+from bundle.shards import Shard
 from tests.helpers import bundle_jobs as jobs
 
 
@@ -43,6 +46,13 @@ def test_nanodet_on_coco(shared: Path, tmp_path: Path) -> None:
     assert content["networks"][0]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     record = run(check_job(content, "/"), str(tmp_path))
     assert record["pictures"] == 26
+    # In shards, merged, the very bytes.
+    path = jobs.write(tmp_path / "job.json", content)
+    for index in range(1, 5):
+        run_shard(str(path), str(tmp_path / "shards"), Shard(index, 4))
+    merge(str(path), str(tmp_path / "shards"))
+    for name in ("detections.json", "geometry.jsonl", "pictures.jsonl"):
+        assert (tmp_path / "shards" / name).read_bytes() == (tmp_path / name).read_bytes(), name
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(annotations))
         evaluation = COCOeval(coco, coco.loadRes(str(tmp_path / "detections.json")), "bbox")

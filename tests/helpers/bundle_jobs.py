@@ -140,6 +140,17 @@ def oriented(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     return content
 
 
+def own(tmp_path: Path, multiple: int = 32, **changes: Any) -> dict[str, Any]:
+    """The job of `oriented` with one network, in which every picture has a shape of its own."""
+    content = oriented(tmp_path, **changes)
+    dtype = content["input"]["dtype"]
+    threshold = 127.5 if dtype == "uint8" else 0.5
+    path = tiny_model.save(tmp_path / "every.onnx", size=None, dtype=dtype, threshold=threshold)
+    content["networks"] = [file(path)]
+    content["input"]["multiple"] = multiple
+    return content
+
+
 def write(path: Path, content: dict[str, Any]) -> Path:
     """The job as a file."""
     path.write_text(json.dumps(content), encoding="utf-8")

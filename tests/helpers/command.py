@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cascadeport.base.errors import ExitCode
 from cascadeport.base.paths import REPOSITORY
 
 ENV = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY / "scripts"), str(REPOSITORY)])}
+
+FINISHED = (ExitCode.OK, ExitCode.FAILED, ExitCode.UNDECIDED)
+"""How a run with a valid result ends. A handful of pictures need not decide the gate."""
 
 
 def line(build: Path, results: Path, *words: str) -> list[str]:

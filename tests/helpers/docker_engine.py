@@ -38,7 +38,7 @@ class PrivateEngine:
         extra: More arguments for dockerd, e.g. a second `--host`.
         env: More environment for dockerd.
         data_root: Where images go, when not below the folder.
-        namespace: Path of a network namespace to run in.
+        within: A command that dockerd is run by, e.g. in a network namespace.
     """
 
     def __init__(
@@ -47,11 +47,13 @@ class PrivateEngine:
         extra: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         data_root: Path | None = None,
+        within: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.socket = folder / "docker.sock"
         self.host = f"unix://{self.socket}"
         self._extra = tuple(extra)
+        self._within = tuple(within)
         self._env = {**os.environ, **(env or {})}
         self._data_root = data_root or folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
@@ -65,6 +67,7 @@ class PrivateEngine:
         """Starts dockerd and waits until it answers."""
         assert self._process is None
         command = [
+            *self._within,
             "dockerd",
             f"--data-root={self._data_root}",
             f"--exec-root={self.folder / 'exec'}",
@@ -115,6 +118,11 @@ class PrivateEngine:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         self._end_containerd()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether dockerd was started and nobody has ended it."""
+        return self._process is not None
 
     def kill(self) -> None:
         """Ends dockerd as a crash would: its containers go on without it."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import onnx
 from cascadeport import backends
 from cascadeport.config import targets
+from cascadeport.config.options import Options
 from cascadeport.graph import Session, Verification, verify
 
 from tests.helpers.planted import Plant
@@ -77,7 +80,32 @@ def labels_of(exported: Path) -> list[int]:
     return [int(label) for file in files for label in np.load(file)["labels"]]
 
 
-def tried(exported: Path, folder: Path, target: str, plant: Plant | None = None) -> Verification:
+def part(exported: Path, out: Path, names: Sequence[str]) -> Path:
+    """An export of fewer pictures.
+
+    Args:
+        exported: The exporter's folder.
+        out: The folder to write, which refers to the first.
+        names: The pictures it is to have.
+    """
+    record = json.loads((exported / "export.json").read_text())
+    record["pictures"] = [one for one in record["pictures"] if one["name"] in names]
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    for entry in exported.iterdir():
+        (out / entry.name).symlink_to(entry)
+    (out / "export.json").unlink()
+    (out / "export.json").write_text(json.dumps(record))
+    return out
+
+
+def tried(
+    exported: Path,
+    folder: Path,
+    target: str,
+    plant: Plant | None = None,
+    lowering: str | None = None,
+) -> Verification:
     """The verification of an export as a target lowers it, with an error in it or without.
 
     Args:
@@ -85,7 +113,19 @@ def tried(exported: Path, folder: Path, target: str, plant: Plant | None = None)
         folder: Where graphs are written.
         target: A target of targets.toml.
         plant: Plants an error into the neutral graph.
+        lowering: Another than the target's own.
     """
+    return verify(lowered(exported, folder, target, plant, lowering), "lowered.onnx", exported)
+
+
+def lowered(
+    exported: Path,
+    folder: Path,
+    target: str,
+    plant: Plant | None = None,
+    lowering: str | None = None,
+) -> Session:
+    """An export as a target lowers it, loaded; the arguments are those of `tried`."""
     backend = backends.of(targets.load(REPOSITORY / "targets.toml", backends.row)[target])
     neutral = exported / "neutral.onnx"
     if plant is not None:
@@ -93,9 +133,9 @@ def tried(exported: Path, folder: Path, target: str, plant: Plant | None = None)
         plant(model)
         neutral = folder / "planted.onnx"
         onnx.save(model, str(neutral))
-    lowering = backend.lowering("local").lowering
-    lowered = lowering.lower(neutral, folder / "lowered.onnx", backend.faithful)
-    return verify(loaded(target, lowered.path, lowered.lowering), lowered.path.name, exported)
+    choice = backend.chosen_lowering(Options(target=target, lowering=lowering), "local")
+    product = choice.lowering.lower(neutral, folder / "lowered.onnx", backend.faithful)
+    return loaded(target, product.path, product.lowering)
 
 
 def loaded(target: str, network: Path, lowering: str) -> Session:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from cascadeport import datasets, evaluation
 from cascadeport.base import digest
+from cascadeport.config.gate import Gate
 from cascadeport.config.targets import Semantics
 from cascadeport.core import store
 from cascadeport.core.stage import key_of
@@ -24,6 +25,10 @@ from cascadeport.results import result as results
 from cascadeport.results.collate import Known
 from cascadeport.results.result import ModelFacts, Result
 
+from bundle.conditions import HEADER as HEADER_OF_CONDITIONS
+from bundle.conditions import NAME as CONDITIONS
+from bundle.conditions import Sample
+from bundle.device import proof
 from bundle.digest import joint_digest
 from bundle.files import Lines
 from bundle.measure import HEADER, Pass, Times, summarise
@@ -104,7 +109,7 @@ def times(images: Sequence[int], milliseconds: float) -> list[list[tuple[Times, 
         pictures = []
         for number in range(len(images)):
             # Around the mean, which therefore is exact.
-            away = (number // 2 + 1) * 0.25 * (-1) ** number
+            away = (number // 2 % 20 + 1) * 0.25 * (-1) ** number
             if number == len(images) - 1 and len(images) % 2:
                 away = 0.0
             one = Times(1.5, 2.0, None, late + milliseconds + away, None, 0.3)
@@ -127,6 +132,8 @@ def run_record(
         passes.append(Pass())
         for one, finished in pictures:
             passes[-1].add(one, finished)
+    name = "a <b>processor</b>"
+    device = proof("stand-in" if more.get("simulated") else "processor", name, "the system")
     return {
         "format": 2,
         "status": "complete",
@@ -137,8 +144,10 @@ def run_record(
         "environment": {
             "python": "3.11.7",
             "runtime": "onnxruntime",
+            "provider": "CPUExecutionProvider",
             "providers": ["CPUExecutionProvider"],
-            "cpu": "a <b>processor</b>",
+            "cpu": name,
+            "device_proof": [device],
         },
         "summary": summarise(passes, workers=1),
         "digests": {"bundle": "b" * 64, "network": "c" * 64},
@@ -172,12 +181,16 @@ def finish(
     resize: tuple[int, int] = (1216, 1216),
     milliseconds: float = 20.0,
     settings: Mapping[str, Any] | None = None,
+    others: float | None = 0.0,
+    gate: Gate | None = Gate(),  # noqa: B008  a value that never changes
     **run: Any,
 ) -> Result:
     """Writes infer/, evaluate/ and result.json of a target into `folder`/`target`.
 
     Args:
         settings: Settings of the job that are not the usual ones.
+        others: How many of 2 cores others kept busy during the pass; None: nothing tells.
+        gate: What was declared to be good enough.
         run: Other values of run.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -203,7 +216,12 @@ def finish(
             {"name": name, "category_id": one}
             for one, name in zip((2, 3, 5, 8), CLASSES, strict=True)
         ],
-        "runner": {"threads": 1, "name": "onnxruntime", "options": {}},
+        "runner": {
+            "threads": 1,
+            "name": "onnxruntime",
+            "provider": "CPUExecutionProvider",
+            "options": {},
+        },
         "stream": {"workers": 1, "queue": 4},
         **(settings or {}),
     }
@@ -222,6 +240,7 @@ def finish(
         pictures=len(of.items),
         pictures_digest=joint_digest_of_pictures(read),
         changes=tuple(semantics),
+        gate=gate,
     ).model_dump(mode="json")
 
     def infer(out: Path) -> None:
@@ -231,6 +250,10 @@ def finish(
             for number, pictures in enumerate(times(ids, milliseconds), 1):
                 for image, (one, finished) in zip(ids, pictures, strict=True):
                     lines.write(one.row(number, image, finished))
+        finished_s = sum(pictures[-1][1] for pictures in times(ids, milliseconds) if pictures)
+        with Lines(str(out / CONDITIONS), HEADER_OF_CONDITIONS) as lines:
+            for share in (0.0, 0.5, 1.0):
+                lines.write(sample(share * finished_s, others).line())
         with Lines(str(out / "pictures.jsonl")) as lines:
             for image, one in read.items():
                 lines.write(json.dumps({"id": image, "file": "", "sha256": one}) + "\n")
@@ -258,6 +281,12 @@ def finish(
         facts = replace(facts, dataset=replace(of, digest=dataset_digest))
     result = collate.compute(home, facts)
     return results.load(results.write(result, home))
+
+
+def sample(seconds: float, others: float | None = 0.0) -> Sample:
+    """What the bundle samples after a time in which the pass kept one of 2 cores busy."""
+    busy = None if others is None else 1000.0 + seconds * (1.0 + others)
+    return Sample(seconds, 2, busy, 5.0 + seconds, 0.0, 0.5, None, None)
 
 
 def _stage(
@@ -291,3 +320,27 @@ def seal(home: Path) -> None:
         facts = {key: record[key] for key in ("stage", "title", "parameters", "inputs")}
         key = key_of(name, record["parameters"], record["inputs"])
         store.write_record(home / name, key, files, facts, hashed=True)
+
+
+def reevaluate(folder: Path, of: Dataset, target: str) -> Result:
+    """Evaluates the detections of a finished result again, as a run that had found them would.
+
+    Args:
+        folder: The folder of all targets.
+    """
+    home = folder / target
+    path = home / "infer" / "detections.json"
+    ids = [item.id for item in of.items]
+    done = evaluation.evaluate(of.annotations_path, path, ids)
+    evaluation.write(done, home / "evaluate" / "evaluation.json")
+    seal(home)
+    result = collate.compute(home, known(folder, of))
+    return results.load(results.write(result, home))
+
+
+def rewrite_apart(path: Path, change: Callable[[Any], None]) -> None:
+    """Replaces a JSON file with an edited one, as a run does: links to the old one keep it."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.unlink()
+    path.write_text(json.dumps(content), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -84,6 +85,79 @@ def plants(labels: Sequence[int]) -> dict[str, Plant]:
         "three tenths of the proposals": fewer_proposals,
         "two classes swapped": partial(classes_swapped, first=first, second=second),
     }
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One seeded error.
+
+    Args:
+        kind: `filter`, `offsets` or `threshold`.
+        what: What was changed, in words.
+        value: The first value of the lowered graph that is wrong.
+    """
+
+    kind: str
+    what: str
+    value: str
+
+
+def seeded(model: onnx.ModelProto, seed: int) -> Planted:
+    """Plants one error, by turns of three kinds, somewhere in the graph.
+
+    A filter too large by 5 % (of any convolution or matrix product), the x and y offsets of a
+    deformable convolution swapped, or a threshold changed.
+    """
+    draw = np.random.default_rng(seed)
+    kind = ("filter", "offsets", "threshold")[seed % 3]
+    if kind == "filter":
+        heavy = [
+            node
+            for node in model.graph.node
+            if node.op_type in ("Conv", "DeformConv", "Gemm") and _has(model, node.input[1])
+        ]
+        node = heavy[draw.integers(len(heavy))]
+        weight = _constant(model, node.input[1])
+        array = numpy_helper.to_array(weight).copy()
+        index = int(draw.integers(len(array)))
+        array[index] *= 1.05
+        _replace(weight, array)
+        # Filters may be shared: by the levels of the pyramid, for one.
+        first = next(one for one in model.graph.node if node.input[1] in one.input)
+        return Planted(kind, f"filter {index} of {node.name}", _seen(model, first))
+    if kind == "offsets":
+        layers = [node for node in model.graph.node if node.op_type == "DeformConv"]
+        node = layers[draw.integers(len(layers))]
+        source = next(one for one in model.graph.node if node.input[2] in one.output)
+        for name in source.input[1:]:
+            tensor = _constant(model, name)
+            array = numpy_helper.to_array(tensor)
+            order = np.arange(len(array)).reshape(-1, 2)[:, ::-1].reshape(-1)
+            _replace(tensor, array[order])
+        return Planted(kind, f"offsets of {node.name}", source.output[0])
+    operator, name, change = [
+        ("ProposalNMS", "iou_threshold", -0.1),
+        ("ProposalNMS", "iou_threshold", 0.1),
+        ("MultiClassNMS", "iou_threshold", -0.15),
+        ("MultiClassNMS", "iou_threshold", 0.15),
+        ("MultiClassNMS", "score_threshold", 0.05),
+    ][draw.integers(5)]
+    node = _node(model, operator)
+    _attribute(node, name).f += change
+    what = f"{name} of {operator} by {change:+}"
+    return Planted(kind, what, node.output[0])
+
+
+def _seen(model: onnx.ModelProto, node: onnx.NodeProto) -> str:
+    """The first value that a lowering keeps: batch norms are folded into convolutions."""
+    for one in model.graph.node:
+        if one.op_type == "BatchNormalization" and one.input[0] == node.output[0]:
+            return one.output[0]
+    return node.output[0]
+
+
+def _has(model: onnx.ModelProto, name: str) -> bool:
+    return any(tensor.name == name for tensor in model.graph.initializer)
 
 
 def _node(model: onnx.ModelProto, kind: str) -> onnx.NodeProto:

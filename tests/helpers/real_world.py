@@ -47,7 +47,7 @@ def nanodet(shared: Path, folder: Path) -> Path:
 def demo_card(path: Path, *, dtype: str = "float32", coco: bool = False) -> Path:
     """The demo's card elsewhere: with another type of input, or with names of COCO's classes."""
     text = DEMO_CARD.read_text(encoding="utf-8")
-    text = text.replace('"demo/demo', f'"{DEMO_CARD.parent}/demo/demo')
+    text = text.replace('"demo/', f'"{DEMO_CARD.parent}/demo/')
     text = text.replace("[input]\n", f'[input]\ndtype = "{dtype}"\n')
     if coco:
         for name, other in COCO_NAMES.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ def graph(
     boxes_name: str = "boxes",
     size: int = SIZE,
     columns: int = 5,
+    box: Sequence[float] = BOX,
 ) -> Path:
-    """A graph that finds `BOX` with class 0 in every picture, and nothing else."""
-    row = [*BOX, score, 0.0][:columns]
+    """A graph that finds `box` with class 0 in every picture, and nothing else."""
+    row = [*box, score, 0.0][:columns]
     found = helper.make_tensor("found", TensorProto.FLOAT, [1, columns], row)
     label = helper.make_tensor("label", TensorProto.INT64, [1], [0])
     nodes = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -25,6 +26,11 @@ _APPLETS = (
 _SKIPPED = re.compile(
     r"(^|/)(__pycache__|site-packages|test|tests|idlelib|lib2to3|tkinter|turtledemo|config-[^/]+)(/|$)"
     r"|\.(a|pyc)$"
+)
+_COMPILER = re.compile(
+    r"(g\+\+|gcc|cpp)(-\d+)?|binutils.*|lib(stdc\+\+|gcc)-\d+-dev|libc6-dev|linux-libc-dev|libcrypt-dev"
+    r"|lib(binutils|ctf.*|gprofng.*|jansson\d|isl\d+|mpc\d|mpfr\d|gmp\d+|zstd1|cc1-\d|sframe\d)"
+    r"|lib(asan|lsan|tsan|ubsan|gomp|itm|atomic|quadmath|stdc\+\+|gcc-s)\d*"
 )
 # Wheels with C++ inside expect these from the system.
 _WHEELS_NEED = (
@@ -49,8 +55,14 @@ def missing(version: str) -> str:
     return ""
 
 
-def build(version: str, out: Path) -> Path:
-    """Writes the base as a tar for `docker import`; returns its path."""
+def build(version: str, out: Path, *, compiler: bool = False) -> Path:
+    """Writes the base as a tar for `docker import`; returns its path.
+
+    Args:
+        version: That of its Python.
+        out: The tar.
+        compiler: Whether it has this machine's g++ as well, and Python's headers.
+    """
     prefix = interpreter(version)
     assert prefix is not None
     tree = list(_tree(prefix, version))
@@ -71,10 +83,41 @@ def build(version: str, out: Path) -> Path:
         loader = Path("/lib64/ld-linux-x86-64.so.2")
         _file(tar, loader.resolve(), "lib64/ld-linux-x86-64.so.2")
         _bundled_wheels(tar, prefix, version)
+        if compiler:
+            _compiler(tar, prefix, version)
         bundle = Path("/etc/ssl/certs/ca-certificates.crt")
         if bundle.exists():
             _file(tar, bundle, "etc/ssl/certs/ca-certificates.crt")
     return out
+
+
+def missing_compiler() -> str:
+    """Why no base with a compiler can be made here; empty when one can."""
+    for name in ("g++", "dpkg-query"):
+        if shutil.which(name) is None:
+            return f"{name} is not installed (apt-get install g++, on Debian)"
+    return ""
+
+
+def _compiler(tar: tarfile.TarFile, prefix: Path, version: str) -> None:
+    """g++ with what its packages hold, at its own place, and Python's headers."""
+    listed = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Package}\n"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    packages = [name for name in listed if _COMPILER.fullmatch(name)]
+    names = subprocess.run(
+        ["dpkg-query", "-L", *packages], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    for path in sorted({Path(name) for name in names if name.startswith("/usr/")}):
+        if "share" not in path.parts and (path.is_symlink() or path.is_file()):
+            tar.add(path, str(path)[1:], recursive=False, filter=_as_root)
+    # Which the linker's scripts name.
+    folder = f"lib/{platform.machine()}-linux-gnu"
+    for name in ("libc.so.6", "libm.so.6", "libmvec.so.1", "libgcc_s.so.1"):
+        if Path("/", folder, name).exists():
+            _file(tar, Path("/", folder, name), f"{folder}/{name}")
+    for path in sorted((prefix / "include" / f"python{version}").rglob("*.h")):
+        tar.add(path, f"usr/local/{path.relative_to(prefix)}", filter=_as_root)
 
 
 def changes() -> tuple[str, ...]:

@@ -21,7 +21,7 @@ _PADDING_ROWS = 2
 def save(
     path: Path,
     *,
-    size: int | tuple[int, int],
+    size: int | tuple[int, int] | None,
     dtype: str = "float32",
     threshold: float = 0.5,
     label_type: int = TensorProto.INT64,
@@ -30,12 +30,12 @@ def save(
 
     Args:
         path: Where to.
-        size: Edge of the input, or its height and width.
+        size: Edge of the input, or its height and width; None: it takes every size.
         dtype: float32 (1,3,height,width), or uint8 (1,height,width,3).
         threshold: A value above it is bright.
         label_type: INT64 or INT32.
     """
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = (size, size) if isinstance(size, int) else size or ("height", "width")
     nodes: list[onnx.NodeProto] = []
     constants: dict[str, np.ndarray] = {
         "threshold": np.array(threshold, np.float32),
@@ -57,9 +57,19 @@ def save(
     mask = add("Cast", [bright], "mask", to=TensorProto.FLOAT)
     corners: dict[str, str] = {}
     for name, axis, edge in (("x", 2, width), ("y", 3, height)):
-        constants[f"index_{name}"] = np.arange(edge, dtype=np.float32).reshape(1, 1, edge)
-        constants[f"from_end_{name}"] = edge - constants[f"index_{name}"]
-        constants[f"size_{name}"] = np.array(edge, np.float32)
+        if isinstance(edge, int):
+            constants[f"index_{name}"] = np.arange(edge, dtype=np.float32).reshape(1, 1, edge)
+            constants[f"from_end_{name}"] = edge - constants[f"index_{name}"]
+            constants[f"size_{name}"] = np.array(edge, np.float32)
+        else:
+            constants[f"axis_{name}"] = np.array(5 - axis, np.int64)
+            constants["zero"], constants["step"] = np.array(0, np.int64), np.array(1, np.int64)
+            whole = add("Shape", [pixels], f"shape_{name}")
+            whole = add("Gather", [whole, f"axis_{name}"], f"edge_{name}")
+            positions = add("Range", ["zero", whole, "step"], f"positions_{name}")
+            add("Cast", [positions], f"index_{name}", to=TensorProto.FLOAT)
+            add("Cast", [whole], f"size_{name}", to=TensorProto.FLOAT)
+            add("Sub", [f"size_{name}", f"index_{name}"], f"from_end_{name}")
         line = add("ReduceMax", [mask], f"line_{name}", axes=[axis], keepdims=0)  # (1, 3, edge)
         first = add("Mul", [line, f"from_end_{name}"], f"first_{name}")
         first = add("ReduceMax", [first], f"to_end_{name}", axes=[2], keepdims=0)  # (1, 3)

@@ -84,7 +84,7 @@ def test_no_locale_keeps_a_run_from_its_table(
         assert b"| measured |" in done.stdout
         assert "Traceback" not in said
     # Names are the same names again: nothing was lost, and nothing is done twice.
-    assert said.count("skip ") >= 3, said
+    assert said.count("skip ") >= 2, said
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["plan"], ["doctor"], []])

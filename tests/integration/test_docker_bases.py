@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import shutil
 import socket
 import subprocess
@@ -110,3 +111,23 @@ def test_what_cannot_be_resolved_leaves_the_lock_as_it_was(
             bases.write([f"{registry}/nobody:1"], client, lock)
     assert "BASE_IMAGE" in caught.value.next
     assert lock.read_text() == "as it was"
+
+
+def test_an_image_is_built_for_a_platform_and_runs_on_it(
+    engine: PrivateEngine, tmp_path: Path
+) -> None:
+    """For the engine's own and for another, whose programs the engine's host cannot run."""
+    own = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}[platform.machine()]
+    other = {"linux/amd64": "linux/arm64", "linux/arm64": "linux/amd64"}[own]
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    client = docker.DockerClient(base_url=engine.host)
+    for wanted in (own, other):
+        made = images.Recipe(f"for/{wanted}", tmp_path, "Dockerfile", None, {}, platform=wanted)
+        built = images.build(
+            made, ["--host", engine.host], {}, tmp_path / "log", lambda event: None
+        )
+        assert client.images.get(built).attrs["Architecture"] == wanted.split("/")[1]
+        # As container.run asks for it.
+        made_of = client.containers.create(built, ["/x"], platform=wanted)
+        made_of.remove()
+    client.close()

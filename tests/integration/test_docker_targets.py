@@ -17,8 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from cascadeport import backends
+from cascadeport.backends.ascend import personalities, releases
+from cascadeport.backends.ascend.arithmetic import Arithmetic
 from cascadeport.backends.ascend.backend import AscendBackend
 from cascadeport.backends.ascend.reference_executor import executable
 from cascadeport.base import digest
@@ -27,6 +30,7 @@ from cascadeport.base.paths import REPOSITORY
 from cascadeport.config import cards
 from cascadeport.config.options import Options
 from cascadeport.core.task import Mount, Task
+from cascadeport.graph.reshaping import at_shape
 from cascadeport.pipeline import job as jobs
 
 from tests.helpers import (
@@ -116,7 +120,7 @@ def test_networks_of_two_shapes_in_one_container(
     docker = run_all(tmp_path / "docker", shared_build, *what, "--engine", "docker", **env)
     local = run_all(tmp_path / "local", shared_build, *what)
     assert docker["detections"] == local["detections"] != []
-    lines = next(tmp_path.glob("docker/*/cpu/infer/geometry.jsonl")).read_text().splitlines()
+    lines = next(tmp_path.glob("docker/*/cpu-docker/infer/geometry.jsonl")).read_text().splitlines()
     assert {json.loads(line)["input_height"] for line in lines} == {96, 128}
     assert empty(engine)
 
@@ -153,14 +157,14 @@ def test_killed_while_it_infers_and_started_again(
     process.kill()
     process.communicate()
     assert not empty(engine), "the container outlives who started it"
-    assert list(tmp_path.glob("results/*/cpu/result.json")) == []
+    assert list(tmp_path.glob("results/*/cpu-docker/result.json")) == []
 
     again = command.run(shared_build, tmp_path / "results", *words, **env)
-    assert again.returncode == 0, again.stderr
+    assert again.returncode in command.FINISHED, again.stderr
     assert "skip     lower demo" in again.stderr
     assert "run      run demo on demo" in again.stderr
     assert empty(engine)
-    (folder,) = tmp_path.glob("results/*/cpu")
+    (folder,) = tmp_path.glob("results/*/cpu-docker")
     # The unfinished stage's folder is gone, and nothing stands twice.
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["evaluate", "infer"]
     detections = json.loads((folder / "infer/detections.json").read_text())
@@ -196,6 +200,36 @@ def test_310p3_simulated_finds_what_the_executor_finds(
     assert empty(engine)
 
 
+def test_two_shapes_are_gears_of_one_om_file(
+    engine: PrivateEngine, shared_build: Path, tmp_path: Path
+) -> None:
+    """Every picture in its own orientation, by one file that aclruntime is told the size of."""
+    env = environment(engine, "310P3")
+    shapes = ((192, 256), (256, 192))
+    words = [*DEMO, "--shapes", "192x256,256x192", "--resize", "256x192"]
+    found = run_all(
+        tmp_path / "results", shared_build, *words, "--target", "310P3", "--simulate", **env
+    )
+    assert found["status"] == "simulated"
+    job = json.loads(next(tmp_path.glob("results/*/*/infer/job.json")).read_text())
+    assert len(job["networks"]) == 1
+    assert job["input"]["shapes"] == [list(shape) for shape in shapes]
+    lowered = lower(
+        REPOSITORY / "models/demo/demo.onnx", tmp_path / "gears.onnx", "ascend", gears=shapes
+    )
+    graph = onnx.load(str(lowered.path))
+    job["networks"] = []
+    for shape in shapes:
+        onnx.save(at_shape(graph, shape), str(tmp_path / "gear.onnx"))
+        name = tmp_path / "{}x{}.onnx".format(*shape)
+        network = executable(tmp_path / "gear.onnx", name, "force_fp16")
+        job["networks"].append({"path": str(network), "sha256": digest.of_file(network)})
+    expected = by_onnxruntime(tmp_path / "executor", job, found)
+    assert real_world.agreement(found["detections"], expected) > 0.97
+    assert real_world.agreement(expected, found["detections"]) > 0.97
+    assert empty(engine)
+
+
 def test_a_simulated_target_on_another_host(
     engine: PrivateEngine, shared_build: Path, tmp_path: Path
 ) -> None:
@@ -220,12 +254,12 @@ def test_what_was_cut_off_is_made_again(
     env = environment(engine, "310P3")
     words = [*DEMO, "--target", "310P3", "--simulate"]
     before = run_all(tmp_path / "results", shared_build, *words, **env)
-    om = next(shared_build.glob("models/demo/ascend-*-Ascend310P3-simulated/network.om"))
+    om = next(shared_build.glob("models/demo/ascend-proposals*-Ascend310P3-simulated/network.om"))
     found = next(tmp_path.glob("results/*/310P3/infer/detections.json"))
     for path in (om, found):
         path.write_bytes(path.read_bytes()[:-100])
     again = command.run(shared_build, tmp_path / "results", *words, **env)
-    assert again.returncode == 0, again.stderr
+    assert again.returncode in command.FINISHED, again.stderr
     assert "skip     lower demo" in again.stderr
     assert "run      convert demo" in again.stderr
     assert "run      run demo on demo" in again.stderr
@@ -282,12 +316,66 @@ def test_by_way_of_ais_infer_the_detections_are_the_same(
     assert empty(engine)
 
 
+# 2022-09 is what the tests above run.
+@pytest.mark.parametrize("revision", ["2022-06", "2022-07", "2025-12"])
+def test_each_revision_of_the_vendor_s_tools(
+    engine: PrivateEngine, shared_build: Path, tmp_path: Path, revision: str
+) -> None:
+    """The module in the streaming pass, and the command line, each of its own time."""
+    env = environment(engine, "310P3")
+    few = ["--model", "demo", "--data", "demo", "--limit", "5", "--repeats", "1"]
+    words = [*few, "--target", "310P3", "--simulate", "--personality", revision]
+    facts = personalities.revision(revision)
+    streamed = run_all(tmp_path / "streamed", shared_build, *words, **env)
+    found = run_all(tmp_path / "bins", shared_build, *words, "--bins", **env)
+    assert found["detections"] == streamed["detections"] != []
+    known = streamed["run"]["environment"]
+    assert known["runtime_version"] == facts["version"]
+    assert ("host's clock" in known["device_clock"]) == (facts["times"] == "total")
+    assert found["run"]["environment"]["runtime"] == facts["tool"].split(".")[0]
+    # atc writes it for itself only, and the run is by another.
+    (om,) = shared_build.glob("models/demo/ascend-proposals*-Ascend310P3-simulated/network.om")
+    assert om.stat().st_mode & 0o777 == 0o644
+    assert empty(engine)
+
+
+def test_a_current_cann_on_the_vendor_s_image(
+    engine: PrivateEngine, shared_build: Path, tmp_path: Path
+) -> None:
+    """Its operators are looked up before atc runs; without them, it fails and standard ones do."""
+    env = environment(engine, "310P3", "9.0.1")
+    few = ["--model", "demo", "--data", "demo", "--limit", "5", "--repeats", "1"]
+    words = [*few, "--target", "310P3", "--simulate", "--cann-release", "9.0.1"]
+    words += ["--personality", "2025-12"]
+    refused = command.run(shared_build, tmp_path / "refused", *words, **env)
+    assert refused.returncode != 0
+    assert "The chip has no kernel for an operator" in refused.stderr
+    # Before atc runs, and beside its error.
+    noted = "this CANN lists no kernel on Ascend310P3 for DeformableConv2D"
+    assert refused.stderr.count(noted) == 2
+    assert "--lowering ascend-standard" in refused.stderr
+    assert not list(shared_build.glob("models/demo/*-cann-9.0.1-simulated"))
+    words += ["--lowering", "ascend-standard"]
+    found = run_all(tmp_path / "results", shared_build, *words, **env)
+    assert found["target"] == "310P3-ascend-standard-cann-9.0.1"
+    assert "CANN 9.0.1" in found["title"]
+    assert found["run"]["environment"]["runtime_version"] == "0.0.2"
+    release = releases.find("9.0.1")
+    expected = by_executor(tmp_path, found, "ascend-standard", release.kernels)
+    assert real_world.agreement(found["detections"], expected) > 0.97
+    assert real_world.agreement(expected, found["detections"]) > 0.97
+    assert empty(engine)
+
+
 def assert_simulated(found: dict[str, Any], folder: Path) -> None:
     """What a simulated result says, and what it found."""
     assert found["status"] == "simulated"
     for key in ("chip_ips", "device_ips", "end_to_end_ips", "latency_ms"):
         assert found[key] is None
     assert found["run"]["environment"]["runtime"] == "aclruntime"
+    proofs = found["run"]["environment"]["device_proof"]
+    assert {one["kind"] for one in proofs} == {"stand-in"}
+    assert len(proofs) == found["run"]["environment"]["chips"]
     assert [one for one in found["semantics"] if "NMS in float16" in one]
     expected = by_executor(folder, found)
     # Another onnxruntime and another opencv run in the image: close, not equal.
@@ -295,18 +383,29 @@ def assert_simulated(found: dict[str, Any], folder: Path) -> None:
     assert real_world.agreement(expected, found["detections"]) > 0.97
 
 
-def by_executor(folder: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
+def by_executor(
+    folder: Path,
+    found: dict[str, Any],
+    lowering: str = "ascend",
+    kernels: Arithmetic | None = None,
+) -> list[dict[str, Any]]:
     """What the reference executor detects in the same pictures: run here, lowered here."""
     job = json.loads(next(folder.glob("results/*/*/infer/job.json")).read_text())
     out = folder / "executor"
     out.mkdir()
     card = cards.load(real_world.DEMO_CARD)
     assert card.graph is not None
-    lowered = lower(card.file(card.graph.path), out / "ascend.onnx", "ascend")
-    network = executable(lowered.path, out / "executable.onnx", "force_fp16")
+    lowered = lower(card.file(card.graph.path), out / "ascend.onnx", lowering)
+    network = executable(lowered.path, out / "executable.onnx", "force_fp16", kernels)
     # AIPP normalises before the graph: here the bundle does, and pads with 0.
     job["input"]["dtype"] = "float32"
     job["networks"] = [{"path": str(network), "sha256": digest.of_file(network)}]
+    return by_onnxruntime(out, job, found)
+
+
+def by_onnxruntime(out: Path, job: dict[str, Any], found: dict[str, Any]) -> list[dict[str, Any]]:
+    """What onnxruntime detects here in the pictures of a result, by another job's networks."""
+    out.mkdir(exist_ok=True)
     provider = "CPUExecutionProvider"
     job["runner"] = {"name": "onnxruntime", "provider": provider, "threads": 2, "options": {}}
     job["pictures"]["root"] = str(Path(found["dataset"]["root"]) / "val2017")
@@ -360,7 +459,9 @@ def test_a_driver_older_than_cann_is_told_at_the_start(
 def test_an_om_file_of_another_soc_or_cut_off_is_refused(
     engine: PrivateEngine, shared_build: Path, tmp_path: Path
 ) -> None:
-    made = next(shared_build.glob("models/demo/ascend-*-Ascend310P3-simulated/network.om"), None)
+    made = next(
+        shared_build.glob("models/demo/ascend-proposals*-Ascend310P3-simulated/network.om"), None
+    )
     if made is None:
         pytest.skip("the conversion for 310P3 did not run before")
     job = {
@@ -387,6 +488,8 @@ def test_an_om_file_of_another_soc_or_cut_off_is_refused(
                 "/out",
                 simulate=True,
             )
+        # What the runtime printed from C before its process ended by _exit.
+        assert "EE4000: [om]" in (folder / "log").read_text()
         assert "made for Ascend310P3. If `npu-smi info`" in caught.value.next
         assert "convert it again" in caught.value.next
 

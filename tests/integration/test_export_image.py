@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -414,7 +415,7 @@ def behind_a_wall(
     base = "stand-in/python311"
     tar = stand_in_base.build("3.11", tmp_path / "base.tar")
     stand_in_base.load(shutil.which("docker") or "docker", engine.host, tar, base)
-    download("cpu", FOLDER / "cpu")
+    download("cpu", FOLDER / "cpu", platform.machine())
     return {
         "DOCKER_HOST": engine.host,
         "BUILD_NETWORK": "none",

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.export
 
 SHAPE = (128, 160)
 SEEDS = (3, 7)
-# A target of each lowering.
-TARGETS = ("cpu", "310P3")
+# A target of each lowering, and a lowering that is not its own.
+TARGETS = (("cpu", None), ("310P3", None), ("310P3", "ascend-standard"))
 
 
 @pytest.fixture(scope="module", params=SEEDS)
@@ -35,9 +35,11 @@ def exported(
     return folder / "out"
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_a_correct_lowering_passes(exported: Path, tmp_path: Path, target: str) -> None:
-    report = exporting.tried(exported, tmp_path, target)
+@pytest.mark.parametrize(("target", "lowering"), TARGETS)
+def test_a_correct_lowering_passes(
+    exported: Path, tmp_path: Path, target: str, lowering: str | None
+) -> None:
+    report = exporting.tried(exported, tmp_path, target, lowering=lowering)
     report.require_passed()
     with_detections = [picture for picture in report.pictures if picture.expected]
     assert len(list(report.lines)) == len(with_detections) >= 3
@@ -47,14 +49,13 @@ def test_a_correct_lowering_passes(exported: Path, tmp_path: Path, target: str) 
     assert "times PyTorch's own" in report.summary
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("target", "lowering"), TARGETS)
 @pytest.mark.parametrize("name", list(plants([])))
 def test_a_planted_error_does_not_pass(
-    exported: Path, tmp_path: Path, target: str, name: str
+    exported: Path, tmp_path: Path, target: str, lowering: str | None, name: str
 ) -> None:
-    report = exporting.tried(
-        exported, tmp_path, target, plants(exporting.labels_of(exported))[name]
-    )
+    plant = plants(exporting.labels_of(exported))[name]
+    report = exporting.tried(exported, tmp_path, target, plant, lowering)
     assert not report.passed
     assert report.problems
 

@@ -102,12 +102,27 @@ def test_every_promised_file_is_there(world: World) -> None:
 
 def test_a_second_run_skips_and_says_so(world: World) -> None:
     world.run()
-    before = {path: path.stat().st_mtime_ns for path in world.results.glob("comparison.*")}
+    before = {path: path.read_bytes() for path in world.results.glob("comparison.*")}
     done = world.run()
     assert done.returncode == 0
-    assert done.stderr.count("skip ") == 3, done.stderr
-    assert "run  " not in done.stderr
-    assert before == {path: path.stat().st_mtime_ns for path in world.results.glob("comparison.*")}
+    assert done.stderr.count("skip ") == 2, done.stderr
+    assert done.stderr.count("run  ") == 1
+    assert "run      compare and report" in done.stderr
+    assert before == {path: path.read_bytes() for path in world.results.glob("comparison.*")}
+
+
+def test_a_table_that_was_edited_is_not_shown_again(world: World) -> None:
+    """Whoever edits a table can edit whatever says that it is up to date."""
+    world.run()
+    for path in world.results.glob("comparison.*"):
+        path.write_bytes(
+            path.read_bytes().replace(b"measured", b"MEASURED").replace(b"1.0", b"7.7")
+        )
+    done = world.run()
+    assert done.returncode == 0
+    assert "MEASURED" not in done.stdout
+    assert world.row()["map"] == pytest.approx(1.0)
+    assert all(b"MEASURED" not in path.read_bytes() for path in world.results.glob("comparison.*"))
 
 
 def test_a_changed_input_is_noticed(world: World) -> None:
@@ -364,6 +379,8 @@ def test_killed_and_two_runs_at_once(world: World) -> None:
     process = _busy(world)
     try:
         world.fails(3, "Another run", str(process.pid))
+        # It says nothing of the row, which the other run is making.
+        assert list(world.results.glob("*/failed.json")) == []
     finally:
         process.kill()
         process.communicate()

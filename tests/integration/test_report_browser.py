@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cascadeport import report
+from cascadeport.report import Beside
 from cascadeport.results import comparison as compare
-from cascadeport.results import report
+from cascadeport.results import drift, gate
 from cascadeport.results.published import PublishedFigures
 
 from tests.helpers import finished
@@ -49,6 +51,26 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     table = compare.compare(found, [published])
     out = folder / "comparison.html"
     report.render([one.result for one in found if one.result], table, out, boxes)
+    return out.as_uri()
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A report with verdicts, drift and intervals."""
+    folder = tmp_path_factory.mktemp("full")
+    boxes = finished.dataset(folder / "data", pictures=24)
+    finished.finish(folder, boxes)
+    finished.finish(folder, boxes, target="310", title="Ascend 310", simulated=True, seed=3)
+    finished.finish(folder, boxes, target="310P3", title="Ascend 310P3", seed=2, milliseconds=10)
+    known = finished.known(folder, boxes)
+    found = compare.collect(folder, known, ("cpu", "310", "310P3"))
+    published = PublishedFigures("T4", "NVIDIA T4, published", "a source " * 20, device_ips=3.97)
+    table = gate.judge(compare.compare(found, [published]), found, [published], known)
+    results = [one.result for one in found if one.result]
+    rows = compare.comparable(table.rows, {one.target: one for one in results})
+    beside = Beside(drift.update(folder, rows, boxes), {"cpu": "signed by SHA256:abc"})
+    out = folder / "comparison.html"
+    report.render(results, table, out, boxes, beside)
     return out.as_uri()
 
 
@@ -208,3 +230,71 @@ def test_it_prints(visit: Any) -> None:
         page.evaluate("getComputedStyle(document.querySelector('.scroll')).overflowX") == "visible"
     )
     assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser: Any, full: str, scheme: str) -> None:
+    """Accessibility, by axe-core (dequelabs/axe-core): WCAG 2 A and AA, and its best practices."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    visit = Visit(browser, full, viewport=DESKTOP, color_scheme=scheme, bypass_csp=True)
+    try:
+        visit.page.evaluate(
+            "document.querySelectorAll('details').forEach((one) => { one.open = true })"
+        )
+        found = axe.Axe().run(visit.page)
+    finally:
+        visit.context.close()
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_a_column_sorts_both_ways_and_dashes_stay_at_the_end(browser: Any, full: str) -> None:
+    visit = Visit(browser, full, viewport=DESKTOP)
+    table = visit.page.locator("table.sortable").first
+    column = table.locator("thead th").all_inner_texts().index("device\nimg/s")
+
+    def shown() -> list[str]:
+        return table.locator(f"tbody tr > :nth-child({column + 1})").all_inner_texts()
+
+    header = table.locator("thead th").nth(column)
+    header.get_by_role("button").click()
+    assert header.get_attribute("aria-sort") == "ascending"
+    assert shown() == ["3.97", "50.00", "100.00", "–"]
+    header.get_by_role("button").click()
+    assert header.get_attribute("aria-sort") == "descending"
+    assert shown() == ["100.00", "50.00", "3.97", "–"]
+    assert visit.said == []
+    visit.context.close()
+
+
+def test_categories_and_pictures_are_filtered(browser: Any, full: str) -> None:
+    visit = Visit(browser, full, viewport=DESKTOP)
+    page = visit.page
+    rows = page.locator("#categories tr:visible")
+    before = rows.count()
+    page.get_by_label("Categories with").fill("kite")
+    assert 0 < rows.count() < before
+    assert all("kite" in text for text in rows.locator("th").all_inner_texts())
+    pictures = page.locator("#drift-310P3 > div:visible")
+    assert pictures.count() == 6
+    page.locator("[data-filters=drift-310P3] button[data-kind=extra]").click()
+    kinds = [one.get_attribute("data-kinds") for one in pictures.all()]
+    assert kinds
+    assert all("extra" in kind.split() for kind in kinds)
+    visit.context.close()
+
+
+def test_without_a_script_all_is_shown_and_nothing_is_offered(browser: Any, full: str) -> None:
+    visit = Visit(browser, full, viewport=PHONE, java_script_enabled=False)
+    assert visit.page.locator(".filter:visible").count() == 0
+    assert visit.page.locator("#drift-310P3 > div:visible").count() == 6
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    visit.context.close()
+
+
+def test_a_chart_is_enlarged(browser: Any, full: str) -> None:
+    visit = Visit(browser, full, viewport=DESKTOP)
+    figure = visit.page.locator(".charts figure").first
+    before = figure.bounding_box()["width"]
+    figure.get_by_role("button").click()
+    assert figure.bounding_box()["width"] > 1.5 * before
+    visit.context.close()

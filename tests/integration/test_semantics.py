@@ -20,9 +20,10 @@ def test_chosen_semantics_stand_beside_the_targets_own(tmp_path: Path) -> None:
     chosen = ("--proposals", "20", "--nms-levels", "across", "--nms-precision", "float16")
     for more in ((), chosen, ("--nms-levels", "within", "--nms-precision", "float32")):
         done = command.run(tmp_path / "build", tmp_path / "results", *demo, *more)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode in command.FINISHED, done.stderr
     folder = tmp_path / "results" / "demo-demo-first6"
     rows = json.loads((folder / "comparison.json").read_text())["rows"]
+    rows = [row for row in rows if row["status"] != "published"]
     own, faithful, changed = rows
     assert own["target"] == "cpu"
     assert own["semantics"] == faithful["semantics"] == []

@@ -37,7 +37,7 @@ def test_a_target_that_fails_stops_no_other(repository: Path, tmp_path: Path) ->
     assert "failed   310P3: exit code 2" in told
     assert "cpu      run      run small" in told
     assert out.count("# ") == 1
-    assert "| CPU, onnxruntime | measured |" in out
+    assert "| CPU, onnxruntime | reference | measured |" in out
     row = json.loads((tmp_path / "results/small-data/comparison.json").read_text())["rows"][0]
     assert row["status"] == "measured"
 

@@ -156,3 +156,55 @@ def test_the_version_is_that_of_the_package(
     assert aclruntime.version() == "unknown"
     monkeypatch.setattr(importlib.metadata, "version", lambda name: f"{name} 0.0.2")
     assert aclruntime.version() == "aclruntime 0.0.2"
+
+
+class Geared(Session):
+    """A network of two sizes: it answers with the one that is set, as `first, second`."""
+
+    gears: ClassVar[list[tuple[int, int]]] = [(64, 96), (96, 64)]
+    calls: ClassVar[list[tuple[int, int]]] = []
+
+    def __init__(self, path: str, device: int, options: Any) -> None:
+        self.loaded.append(Path(path).name)
+        self.edges: tuple[int, int] = (0, 0)
+        size = 4 * 3 * 64 * 96
+        self.input = SimpleNamespace(name="input", datatype=FLOAT, shape=[1, 3, -1, -1], size=size)
+
+    def set_staticbatch(self) -> None:
+        raise AssertionError("a network with gears is not static")
+
+    def set_dynamic_hw(self, first: int, second: int) -> None:
+        # Named width and height there; compared with the gears, whose first number is the height.
+        if (first, second) not in self.gears:
+            raise RuntimeError("[1][ACL: invalid parameter] ")
+        self.calls.append((first, second))
+        self.edges = first, second
+
+
+@pytest.fixture
+def geared(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A job of one network for both shapes."""
+    sys.modules["aclruntime"].InferenceSession = Geared  # type: ignore[attr-defined]
+    monkeypatch.setattr(Geared, "calls", [])
+    del content["networks"][1]
+    return content
+
+
+def test_the_size_is_set_whenever_it_changes(geared: dict[str, Any]) -> None:
+    job = jobs.checked(geared)
+    runner = open_runner(job)
+    wide, high = job.preprocess.shapes
+    del Geared.calls[:]
+    for shape in [wide, wide, high, high, wide]:
+        found = runner.run(np.zeros(job.preprocess.batch(shape), np.float32))
+        assert tuple(found.boxes[0, :2]) == shape
+    assert Geared.calls == [tuple(high), tuple(wide)]
+    assert Geared.loaded == ["tiny-64x96.onnx"]
+
+
+def test_a_size_that_atc_was_not_given_is_an_error_at_once(
+    geared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Geared, "gears", [(64, 96)])
+    with pytest.raises(BundleError, match="could not load the network"):
+        open_runner(jobs.checked(geared))

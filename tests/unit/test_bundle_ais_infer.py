@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from cascadeport.backends.ascend import host as ascend
+from cascadeport.backends.ascend import personalities, releases, stand_in_files
 from cascadeport.base.errors import CascadeportError
 from cascadeport.pipeline.planner import plan
 
@@ -35,18 +36,19 @@ def ais_infer(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def job(folder: Path, tool: str) -> Any:
     content = jobs.small(folder)
-    path = folder / "ais_infer.py"
+    path = folder / "tool" / "ais_infer.py"
+    path.parent.mkdir()
     path.write_text(tool)
-    content["runner"]["options"] = {"ais_infer": str(path)}
+    content["runner"]["options"] = {"ais_infer": str(path.parent)}
     return jobs.checked(content)
 
 
 def test_a_tool_that_is_not_there(ais_infer: Any, tmp_path: Path) -> None:
     content = jobs.small(tmp_path)
-    content["runner"]["options"] = {"ais_infer": str(tmp_path / "absent.py")}
-    with pytest.raises(BundleError, match=r"ais_infer is missing") as caught:
+    content["runner"]["options"] = {"ais_infer": str(tmp_path / "absent")}
+    with pytest.raises(BundleError, match=r"command line is missing") as caught:
         ais_infer.run_bins(jobs.checked(content), str(tmp_path / "out"))
-    assert "ais_infer.tar.gz" in caught.value.next
+    assert "docs/containers.md" in caught.value.next
 
 
 def test_a_disk_that_is_too_small(
@@ -78,7 +80,10 @@ def test_a_run_without_a_summary_is_no_result(ais_infer: Any, tmp_path: Path) ->
 
 # What the simulator's ais_infer needs of aclruntime, on onnxruntime.
 ACLRUNTIME = """\
-import types, numpy, onnxruntime
+import json, os, types, numpy, onnxruntime
+
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "personality.json")) as file:
+    PERSONALITY = json.load(file)
 
 class Tensor:
     def __init__(self, array):
@@ -112,22 +117,75 @@ class InferenceSession:
         self._times = []
     def run(self, names, tensors):
         feed = tensors[0].array.view(numpy.float32).reshape(self._shape)
-        self._times.append(2.0)
+        self._times.append((5.0, 7.0) if PERSONALITY["times"] == "pairs" else 2.0)
         return [Tensor(one) for one in self._session.run(names, {self._input.name: feed})]
+    # Revisions before 2022-10-11 have these, and those before 2022-07-18 no other times.
+    if PERSONALITY["steps"]:
+        def run_setinputs(self, tensors):
+            self._tensors = tensors
+        def run_execute(self, loop):
+            names = [one.name for one in self._session.get_outputs()]
+            self._outputs = self.run(names, self._tensors)
+        def run_getoutputs(self, names):
+            return self._outputs
 """
+
+
+def stand_in(folder: Path, revision: str) -> Path:
+    """The stand-in for a revision of the tool, on the aclruntime above."""
+    facts = personalities.revision(revision)
+    for name, content, _ in stand_in_files.tool(facts):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (root,) = folder.iterdir()
+    (root / "aclruntime.py").write_text(ACLRUNTIME)
+    (root / "personality.json").write_text(json.dumps(facts))
+    return root
+
+
+@pytest.mark.parametrize("revision", personalities.revisions())
+def test_every_revision_of_the_tool(ais_infer: Any, tmp_path: Path, revision: str) -> None:
+    """Its command line, the names of its outputs, its summary's place, its times."""
+    content = jobs.small(tmp_path)
+    run(jobs.checked(content), str(tmp_path / "streamed"))
+    # Of a network that others may write, or without the suffix .om, a strict one takes a copy only.
+    network = Path(content["networks"][0]["path"])
+    network.chmod(0o666)
+    content["runner"]["options"] = {"ais_infer": str(stand_in(tmp_path / "tool", revision))}
+    out = tmp_path / "out"
+    ais_infer.run_bins(jobs.checked(content), str(out))
+    streamed = (tmp_path / "streamed" / "detections.json").read_text()
+    assert (out / "detections.json").read_text() == streamed
+    record = json.loads((out / "run.json").read_text())
+    facts = personalities.revision(revision)
+    assert record["environment"]["runtime"] == facts["tool"].split(".")[0]
+    if not facts["host_clock"]:
+        assert record["summary"]["chip_ips"] == 500.0
+    assert record["summary"]["latency_ms"]["n"] == len(content["pictures"]["items"])
+    assert list(out.rglob("*.bin")) == []
+
+
+def test_a_strict_revision_takes_no_name_of_every_letter(ais_infer: Any, tmp_path: Path) -> None:
+    content = jobs.small(tmp_path)
+    item = content["pictures"]["items"][0]
+    root = Path(content["pictures"]["root"])
+    (root / item["file"]).rename(root / "a picture.png")
+    item["file"] = "a picture.png"
+    content["runner"]["options"] = {"ais_infer": str(stand_in(tmp_path / "tool", "2025-12"))}
+    with pytest.raises(BundleError, match="takes names of letters") as caught:
+        ais_infer.run_bins(jobs.checked(content), str(tmp_path / "out"))
+    assert caught.value.where == "a picture.bin"
 
 
 @pytest.mark.parametrize("devices", [[0], [0, 1, 2]])
 @pytest.mark.parametrize("make", [jobs.small, jobs.oriented], ids=["one shape", "two shapes"])
 def test_the_detections_are_those_of_the_streaming_pass(
-    ais_infer: Any, tmp_path: Path, repository: Path, make: Any, devices: list[int]
+    ais_infer: Any, tmp_path: Path, make: Any, devices: list[int]
 ) -> None:
     content = make(tmp_path)
     run(jobs.checked(content), str(tmp_path / "streamed"))
-    tool = tmp_path / "tool" / "ais_infer.py"
-    tool.parent.mkdir()
-    shutil.copy(repository / "images/simulator/ais_infer/ais_infer.py", tool)
-    (tool.parent / "aclruntime.py").write_text(ACLRUNTIME)
+    tool = stand_in(tmp_path / "tool", "2022-09")
     content["runner"]["options"] = {"ais_infer": str(tool), "devices": devices}
     out = tmp_path / "out"
     ais_infer.run_bins(jobs.checked(content), str(out))
@@ -189,6 +247,13 @@ def test_a_result_of_its_own() -> None:
 
 
 def test_the_vendor_s_tool_is_asked_for_only_then(tmp_path: Path) -> None:
-    packages = {"CANN": str(tmp_path)}
-    assert "ais_infer.tar.gz" not in ascend.missing_packages(packages)
-    assert "ais_infer.tar.gz" in ascend.missing_packages(packages, bins=True)
+    packages, cann = {"CANN": str(tmp_path)}, releases.default()
+
+    def missing(bins: bool) -> str:
+        return ", ".join(ascend.missing_packages(packages, cann, bins))
+
+    assert "ais_infer.tar.gz" not in missing(False)
+    assert "aclruntime-63a74de.tar.gz or ais_infer.tar.gz" in missing(True)
+    # The sources of aclruntime come with the command line of their own revision.
+    (tmp_path / "aclruntime-63a74de.tar.gz").write_bytes(b"")
+    assert "ais_infer.tar.gz" not in missing(True)

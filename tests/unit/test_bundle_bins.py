@@ -159,12 +159,29 @@ def test_an_output_that_is_no_number(tmp_path: Path) -> None:
         read_bins(jobs.checked(content), str(results), str(out))
 
 
-def test_results_of_an_older_ais_infer_are_recognised(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pattern", ["input{}_output", "sample_id_{}_output"])
+def test_numbered_results_of_an_older_ais_infer(tmp_path: Path, pattern: str) -> None:
     content, out, results = ready(tmp_path)
-    (results / "0_0.bin").rename(results / "input0_output_0.bin")
+    files = {}
+    for number, item in enumerate(reversed(content["pictures"]["items"])):
+        stem = item["file"].split(".")[0]
+        outputs = [results / f"{pattern.format(number)}_{i}.bin" for i in range(2)]
+        for index, path in enumerate(outputs):
+            (results / f"{stem}_{index}.bin").rename(path)
+        files[number] = {"infiles": [f"/in/{stem}.bin"], "outfiles": [str(p) for p in outputs]}
+    job = jobs.checked(content)
     with pytest.raises(BundleError, match="numbered") as caught:
-        read_bins(jobs.checked(content), str(results), str(out))
-    assert "2022-07-18" in caught.value.next
+        read_bins(job, str(results), str(out))
+    assert "sumary.json" in caught.value.next
+    # Its summary says whose they are.
+    (results / "sumary.json").write_text(json.dumps({"filesinfo": files}))
+    read_bins(job, str(results), str(out))
+    run(job, str(tmp_path / "streamed"))
+    streamed = (tmp_path / "streamed" / "detections.json").read_text()
+    assert (out / "detections.json").read_text() == streamed
+    (results / "sumary.json").write_text(json.dumps({"filesinfo": [1]}))
+    with pytest.raises(BundleError, match="does not say which output is whose"):
+        read_bins(job, str(results), str(out))
 
 
 def test_without_the_folder_or_the_geometry(tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ def test_all_errors_are_reported_at_once() -> None:
         ("input", "shapes", [96], "input.shapes is not a list of [height, width]"),
         ("input", "shapes", [[96, 0]], "input.shapes is not a list of [height, width]"),
         ("input", "shapes", [[96, 96]] * 2, "input.shapes contains a shape twice"),
-        ("input", "shapes", [[96, 96], [96, 128]], "networks has 1 items, input.shapes 2 shapes"),
+        ("input", "multiple", 0, "input.multiple is 0, less than 1"),
+        ("input", "multiple", 32.0, "input.multiple is not an integer"),
         ("input", "shapes", [[95, 96]], "input.shapes has no shape for a picture of 96x96"),
         ("input", "resize", [128, 96], "no shape for a picture of 96x128"),
         ("input", "resize", [96, 128], "no shape for a picture of 128x96"),
@@ -82,6 +83,17 @@ def test_all_errors_are_reported_at_once() -> None:
 )
 def test_invalid_values(section: str, key: str, value: Any, message: str) -> None:
     assert message in errors(jobs.job(Path("p"), ITEMS, **{section: {key: value}}))
+
+
+def test_one_network_for_each_shape_or_one_for_all() -> None:
+    content = jobs.job(Path("p"), ITEMS, input={"shapes": [[96, 96], [96, 128], [128, 96]]})
+    assert [one.shape for one in check_job(content, "/").runner.networks] == [None]
+    content["networks"] *= 2
+    assert "networks has 2 items, input.shapes 3 shapes" in errors(content)
+    content["networks"] = content["networks"][:1] * 3
+    assert check_job(content, "/").runner.networks[2].shape == (128, 96)
+    content["input"]["multiple"] = 32
+    assert "networks has 3 items; one takes every shape" in errors(content)
 
 
 @pytest.mark.parametrize("content", [[], "x", {"format": 2}, {}])

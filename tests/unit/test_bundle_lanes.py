@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
+from bundle.group import Inferred
 from bundle.job import FORMAT, Job, check_job
 from bundle.runners import Outputs, Runner
-from bundle.stream import Inferred, Stream
+from bundle.stream import Stream
 
 
 class Chip(Runner):

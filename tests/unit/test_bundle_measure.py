@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import BundleError
-from bundle.measure import HEADER, Pass, Times, read_times, statistics, summarise
+from bundle.measure import HEADER, OVERLAPPING, Pass, Times, read_times, statistics, summarise
 
 
 def passed(count: int, device: float | None = 10.0, finished: float = 0.02) -> Pass:
@@ -190,3 +190,44 @@ def test_times_that_no_pass_wrote(tmp_path: Path, line: str, error: str) -> None
     with pytest.raises(BundleError, match=error) as raised:
         read_times(str(tmp_path / "times.csv"))
     assert raised.value.where.endswith("times.csv, line 2")
+
+
+def overlapping(*intervals: tuple[float, float], chip: int = 0) -> Pass:
+    """A pass whose pictures were in the network from and to these milliseconds."""
+    one = Pass()
+    for begin, end in intervals:
+        one.add(Times(device=end - begin, chip=chip, began=begin), end / 1000)
+    return one
+
+
+def test_several_pictures_at_once_are_as_fast_as_the_clock_on_the_wall_says() -> None:
+    """Two streams of 100 ms a picture make 20 a second while both work, and 10 while one does."""
+    both = summarise([overlapping((0, 100), (0, 100), (100, 200), (100, 200))], workers=1)
+    assert both["chip_ips"] == both["device_ips"] == pytest.approx(20)
+    assert both["latency_ms"]["mean"] == pytest.approx(100)
+    one = summarise([overlapping((0, 100), (100, 200), (150, 250), (300, 400))], workers=1)
+    # The 50 ms in which nothing ran are not the device's.
+    assert one["device_ips"] == pytest.approx(1000 * 4 / 350)
+
+
+def test_chips_with_several_pictures_at_once_are_added() -> None:
+    one = Pass()
+    for index in range(4):
+        one.add(Times(device=10, chip=index % 2, began=0.0), 0.01)
+    assert one.throughput()["device_ips"] == pytest.approx(400)
+
+
+def test_times_of_overlapping_pictures_come_back_to_the_last_bit(tmp_path: Path) -> None:
+    times = [Times(device=10.12345 + n, began=3.98765 * n, decode=1.0) for n in range(20)]
+    made = Pass()
+    path = tmp_path / "times.csv"
+    with path.open("w", encoding="utf-8") as file:
+        file.write(OVERLAPPING)
+        for index, one in enumerate(times):
+            made.add(one, index + 1.0)
+            file.write(one.row(1, index, index + 1.0))
+    (found,) = read_times(str(path))
+    assert summarise([found.times], 1) == summarise([made], 1)
+    path.write_text(path.read_text().replace(OVERLAPPING, HEADER))
+    with pytest.raises(BundleError, match="another number of cells"):
+        read_times(str(path))

@@ -163,3 +163,73 @@ def test_the_helper_names_the_file_it_made(tmp_path: Path) -> None:
     """The digest in the job is the network's: otherwise every test of a refusal would pass."""
     path = tiny_model.save(tmp_path / "t.onnx", size=SIZE)
     assert job_for(path).runner.networks[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_io_binding_gives_the_same_bytes_and_times_the_copies_apart(tmp_path: Path) -> None:
+    path = tiny_model.save(tmp_path / "t.onnx", size=SIZE)
+    plain = open_runner(job_for(path))
+    bound = open_runner(job_for(path, runner={"options": {"io_binding": "cpu"}}))
+    assert plain.describe()["device_time"] == bound.describe()["device_time"] == "execution"
+    draw = np.random.default_rng(3)
+    kept = []
+    for _ in range(4):  # the memory is used again
+        batch = (draw.random((1, 3, SIZE, SIZE)) > 0.999).astype(np.float32)
+        expected, found = plain.run(batch), bound.run(batch)
+        assert found.boxes.tobytes() == expected.boxes.tobytes()
+        assert found.labels.tobytes() == expected.labels.tobytes()
+        for part in (found.h2d_ms, found.device_ms, found.d2h_ms):
+            assert part is not None
+            assert part >= 0
+        kept.append((found.boxes, found.boxes.copy()))
+    # Nobody's boxes change when the next picture runs.
+    assert all((boxes == copy).all() for boxes, copy in kept)
+
+
+def test_io_binding_of_as_many_boxes_as_the_picture_has(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("NonZero", ["input"], ["places"]),
+        helper.make_node("Transpose", ["places"], ["rows"]),
+        helper.make_node("Cast", ["rows"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Concat", ["numbers", "numbers"], ["eight"], axis=1),
+        helper.make_node("Slice", ["eight", "zero", "five", "one"], ["boxes"]),
+        helper.make_node("Slice", ["rows", "zero", "one", "one"], ["column"]),
+        helper.make_node("Squeeze", ["column"], ["labels"], axes=[1]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, SIZE, SIZE])],
+        [
+            helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["n", 5]),
+            helper.make_tensor_value_info("labels", TensorProto.INT64, ["n"]),
+        ],
+        [
+            helper.make_tensor(name, TensorProto.INT64, [1], [value])
+            for name, value in {"zero": 0, "one": 1, "five": 5}.items()
+        ],
+    )
+    path = tmp_path / "n.onnx"
+    imports = [helper.make_opsetid("", 11)]
+    onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=6), str(path))
+    bound = open_runner(job_for(path, runner={"options": {"io_binding": "cpu"}}))
+    for count in (3, 0, 7):
+        batch = np.zeros((1, 3, SIZE, SIZE), np.float32)
+        batch[0, 0, 0, :count] = 1
+        outputs = bound.run(batch)
+        assert outputs.boxes.shape == (count, 5)
+        assert outputs.labels.shape == (count,)
+
+
+def test_a_device_with_memory_of_its_own_is_bound_unless_the_job_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In the place of CUDA, whose memory cannot be had here.
+    monkeypatch.setattr(runner, "MEMORY", {"CPUExecutionProvider": "cpu"})
+    path = tiny_model.save(tmp_path / "t.onnx", size=SIZE)
+    batch = np.zeros((1, 3, SIZE, SIZE), np.float32)
+    bound = open_runner(job_for(path))
+    assert bound.describe()["device_time"] == "execution"
+    assert bound.run(batch).h2d_ms is not None
+    together = open_runner(job_for(path, runner={"options": {"io_binding": ""}}))
+    assert together.describe()["device_time"] == "execution and copies"
+    assert together.run(batch).h2d_ms is None

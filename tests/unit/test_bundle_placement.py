@@ -16,7 +16,8 @@ from bundle.errors import BundleError
 from bundle.job import Job
 from bundle.run import run
 from bundle.runners import open_runner
-from bundle.runners.onnxruntime.placement import find_problems
+from bundle.runners.onnxruntime.nvidia import nvidia_gpu
+from bundle.runners.onnxruntime.placement import count_nodes, find_problems, read_nodes
 from tests.helpers import bundle_jobs as jobs
 from tests.helpers import tiny_model
 
@@ -86,6 +87,9 @@ def test_nothing_is_reported_if_the_cpu_was_requested(tmp_path: Path, temporary:
     loaded = open_runner(job_for(with_convolution(tmp_path / "t.onnx"), CPU))
     loaded.run(np.zeros((1, 3, SIZE, SIZE), np.float32))
     assert loaded.describe()["problems"] == []
+    counted = loaded.describe()["nodes"]
+    assert list(counted) == [CPU]
+    assert counted[CPU]["nodes"] >= 2
     loaded.close()
     assert list(temporary.iterdir()) == []
 
@@ -102,19 +106,48 @@ def test_a_profile_that_says_nothing_is_an_error(tmp_path: Path, text: str) -> N
     path = tmp_path / "profile.json"
     path.write_text(text)
     with pytest.raises(BundleError, match="is unusable"):
-        find_problems(str(path), CPU)
+        read_nodes(str(path))
 
 
 def test_light_nodes_may_run_beside_the_device(tmp_path: Path) -> None:
     def node(name: str, provider: str) -> dict[str, object]:
         arguments = {"op_name": name, "provider": provider}
-        return {"cat": "Node", "name": f"{name}_kernel_time", "args": arguments}
+        return {"cat": "Node", "name": f"{name}_kernel_time", "dur": 1500, "args": arguments}
 
     cuda = "CUDAExecutionProvider"
     path = tmp_path / "profile.json"
     path.write_text(json.dumps([node("Conv", cuda), node("Shape", CPU), node("TopK", CPU)]))
-    assert find_problems(str(path), cuda) == []
+    assert find_problems(read_nodes(str(path)), cuda) == []
     path.write_text(json.dumps([node("Conv", cuda), node("DeformConv", CPU)]))
-    assert find_problems(str(path), cuda) == [
+    assert find_problems(read_nodes(str(path)), cuda) == [
         f"1 of the 2 expensive nodes did not run on {cuda}: 1 DeformConv on {CPU}"
     ]
+    assert count_nodes(read_nodes(str(path))) == {
+        CPU: {"nodes": 1, "ms": 1.5},
+        cuda: {"nodes": 1, "ms": 1.5},
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "expected"),
+    [
+        ("Tesla T4, 535.104.05\n", 0, {"device": "Tesla T4", "driver": "535.104.05"}),
+        ("A, B, 580.1\nA, B, 580.1\n", 0, {"device": "A, B", "driver": "580.1"}),
+        ("No devices were found\n", 6, {}),
+        ("", 0, {}),
+    ],
+)
+def test_the_gpu_has_a_name(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    code: int,
+    expected: dict[str, str],
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\nprintf '{answer}'\nexit {code}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert nvidia_gpu() == expected
+    program.unlink()
+    assert nvidia_gpu() == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from bundle.geometry import PictureGeometry, fit
 from bundle.job import Picture, Preprocess, Shape
-from bundle.preprocess import Canvas, Preprocessor, pad_bytes
+from bundle.preprocess import Canvas, Preprocessor, pad_bytes, resize_portably
 
 SHAPES = [(64, 48), (48, 64), (1, 1), (1, 77), (77, 1), (300, 2), (2, 300), (500, 333), (128, 256)]
 
@@ -111,6 +112,36 @@ def test_a_canvas_keeps_nothing_of_the_picture_before(dtype: str, inputs: dict[s
         preprocessor.prepare(image.copy(), fitted(image, how), used)
         preprocessor.prepare(image.copy(), fitted(image, how), fresh)
         assert np.array_equal(used.array, fresh.array)
+
+
+@pytest.mark.skipif(
+    platform.machine() in ("aarch64", "arm64"), reason="OpenCV itself rounds otherwise there"
+)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((426, 640), (277, 416)),
+        ((240, 320), (120, 160)),
+        ((241, 321), (120, 160)),
+        ((240, 321), (120, 160)),
+        ((1501, 1999), (800, 1065)),
+        ((90, 1500), (80, 1333)),
+        ((2, 300), (1, 96)),
+        ((2, 2), (1, 1)),
+        ((375, 500), (912, 1216)),
+        ((160, 160), (160, 160)),
+        ((5, 7), (238, 333)),
+        ((1, 50), (2, 96)),
+    ],
+)
+def test_what_resizes_on_arm_gives_the_same_bits(
+    before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    image = np.random.default_rng(sum(before)).integers(0, 256, (*before, 3), np.uint8)
+    plain, portable = np.zeros((2, *after, 3), np.uint8)
+    cv2.resize(image, after[::-1], plain, interpolation=cv2.INTER_LINEAR)
+    resize_portably(image, portable)
+    np.testing.assert_array_equal(portable, plain)
 
 
 def test_padding_bytes_are_the_mean_rounded_half_up_within_a_byte() -> None:

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from bundle.errors import BundleError
+from bundle.group import Inferred
 from bundle.job import Job
 from bundle.run import run
 from bundle.runners import Outputs, needs_own_process, open_runner
-from bundle.stream import Inferred, Stream
+from bundle.stream import Stream
 from tests.helpers import bundle_jobs as jobs
 
 OWN_PROCESS = {"options": {"own_process": True}}

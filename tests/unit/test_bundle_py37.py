@@ -32,6 +32,19 @@ def test_a_run_gives_the_same_detections_and_geometry(
     assert (tmp_path / "there" / "drawn" / "7.jpg").exists()
 
 
+def test_shards_of_either_python_merge_into_the_same(tmp_path: Path, py37: Path) -> None:
+    content = jobs.small(tmp_path)
+    run(jobs.checked(content), str(tmp_path / "here"))
+    path = jobs.write(tmp_path / "job.json", content)
+    for arguments in (("run", "--shard", "1/2"), ("run", "--shard", "2/2"), ("merge",)):
+        command, *more = arguments
+        done = jobs.call(command, path, tmp_path / "there", *more, python=py37)
+        assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("detections.json", "geometry.jsonl", "pictures.jsonl"):
+        here, there = (tmp_path / side / name for side in ("here", "there"))
+        assert here.read_bytes() == there.read_bytes()
+
+
 def test_the_network_input_is_the_same(tmp_path: Path, py37: Path) -> None:
     content = jobs.small(tmp_path)
     write_bins(jobs.checked(content), str(tmp_path / "here"))

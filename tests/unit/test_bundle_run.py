@@ -8,6 +8,8 @@ import json
 import os
 import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,7 @@ def test_what_a_pass_leaves(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == [
+        "conditions.csv",
         "detections.json",
         "drawn",
         "geometry.jsonl",
@@ -361,3 +364,21 @@ def test_the_digests_are_those_of_what_was_evaluated(tmp_path: Path) -> None:
         assert row["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     after = hashlib.sha256(paths[4].read_bytes()).hexdigest()
     assert rows[3]["sha256"] not in (hashlib.sha256(before).hexdigest(), after)
+
+
+def test_a_start_is_that_of_the_process(tmp_path: Path) -> None:
+    """Imports are a part of what a start costs; a sleep before them shows that they are counted."""
+    code = (
+        "import sys, time; time.sleep(0.7); from bundle.environment import process_began; "
+        "print(time.monotonic() - process_began())"
+    )
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=jobs.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    took = time.monotonic() - began
+    assert 0.68 <= float(done.stdout) <= took + 0.02

@@ -18,6 +18,7 @@ from bundle.runners import Outputs, open_runner
 from bundle.runners.aclruntime.bins import read_bins, write_bins
 from bundle.runners.onnxruntime import session as onnx_session
 from tests.helpers import bundle_jobs as jobs
+from tests.helpers import tiny_model
 
 WIDE, HIGH = jobs.ORIENTED
 
@@ -166,3 +167,67 @@ def test_the_threads_of_one_network_do_not_spin_while_another_runs(tmp_path: Pat
     assert onnx_session._session_options(several).get_session_config_entry(key) == "1"
     with pytest.raises(RuntimeError):
         onnx_session._session_options(one).get_session_config_entry(key)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize("padding", ["centre", "corner"])
+def test_every_picture_in_its_own_shape(tmp_path: Path, dtype: str, padding: str) -> None:
+    changes = {"input": {"dtype": dtype}, "preprocess": {"padding": padding}}
+    content = jobs.own(tmp_path, 8, **changes)
+    run(jobs.checked(content), str(tmp_path / "here"))
+    assert_found(content, tmp_path / "here")
+    geometries = read_geometry(str(tmp_path / "here" / "geometry.jsonl")).values()
+    for one in geometries:
+        assert one.input_width == -(-one.resized_width // 8) * 8
+        assert one.input_height == -(-one.resized_height // 8) * 8
+    assert len({one.shape for one in geometries}) > 2
+    content["runner"]["options"] = {"own_process": True}
+    run(jobs.checked(content), str(tmp_path / "process"))
+    here, process = (tmp_path / name / "detections.json" for name in ("here", "process"))
+    assert here.read_bytes() == process.read_bytes()
+
+
+def test_one_network_serves_several_fixed_shapes(tmp_path: Path) -> None:
+    content = jobs.oriented(tmp_path)
+    run(jobs.checked(content), str(tmp_path / "each"))
+    path = tiny_model.save(tmp_path / "every.onnx", size=None)
+    content["networks"] = [jobs.file(path)]
+    record = run(jobs.checked(content), str(tmp_path / "one"))
+    each, one = (tmp_path / name for name in ("each", "one"))
+    for name in ("detections.json", "geometry.jsonl"):
+        assert (each / name).read_bytes() == (one / name).read_bytes()
+    assert record["digests"]["network"] == content["networks"][0]["sha256"]
+
+
+def test_a_network_of_one_shape_cannot_serve_all(tmp_path: Path) -> None:
+    content = jobs.oriented(tmp_path)
+    del content["networks"][1]
+    with pytest.raises(BundleError, match=r"not float32 \(1,3,\?,\?\), with open sizes"):
+        open_runner(jobs.checked(content))
+
+
+def test_a_hundred_shapes_do_not_make_a_hundred_warm_ups(tmp_path: Path) -> None:
+    """One picture of each of the most frequent shapes."""
+    content = jobs.own(tmp_path, 8, measure={"warmup": 3, "repeats": 1})
+    sizes = [(90, 60)] * 3 + [(60, 90)] * 2 + [(90, 10 + 8 * number) for number in range(6)]
+    content["pictures"]["items"] = jobs.write_pictures(tmp_path / "pictures", sizes)
+    seen: list[tuple[int, ...]] = []
+
+    def answer(batch: np.ndarray) -> Outputs:
+        seen.append(batch.shape[2:])
+        return jobs.nothing(batch)
+
+    record = run(jobs.checked(content), str(tmp_path / "out"), lambda job: jobs.Scripted(answer))
+    assert seen[:3] == [(64, 96), (96, 64), (16, 96)]
+    assert (record["warmup"], record["pictures"]) == (3, 11)
+
+
+def test_which_arrays_are_inputs(tmp_path: Path) -> None:
+    preprocess = jobs.checked(jobs.own(tmp_path)).preprocess
+    assert preprocess.shape_of((1, 3, 64, 96)) == (64, 96)
+    assert preprocess.shape_of((1, 3, 32, 32)) == (32, 32)
+    for wrong in [(1, 3, 96, 96), (1, 3, 64, 80), (1, 64, 96, 3), (1, 3, 0, 32), (2, 3, 64, 96)]:
+        assert preprocess.shape_of(wrong) is None
+    fixed = jobs.checked(jobs.oriented(tmp_path)).preprocess
+    assert fixed.shape_of((1, 3, 64, 96)) == (64, 96)
+    assert fixed.shape_of((1, 3, 32, 32)) is None

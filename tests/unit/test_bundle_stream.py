@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ import numpy as np
 import pytest
 
 from bundle.errors import BundleError, Interrupted
+from bundle.group import Inferred
+from bundle.handover import Handover
 from bundle.job import Job
+from bundle.picture import SkippedPicture
 from bundle.runners import Outputs
-from bundle.stream import Inferred, SkippedPicture, Stream
+from bundle.stream import Stream
 from tests.helpers import bundle_jobs as jobs
 
 COUNT = 40
@@ -216,3 +220,35 @@ def test_an_interruption_does_not_wait_for_the_network(tmp_path: Path) -> None:
         stream.run(pictures(), lambda result: None)
     assert not go_on.is_set()  # we are here, and the network is still at its first picture
     go_on.set()
+
+
+def test_the_thread_of_a_slow_network_hands_its_results_to_another(tmp_path: Path) -> None:
+    """And wakes nobody itself, but for the last picture; see bundle/handover.py."""
+    handover = Handover()
+    by: list[str] = []
+    futures: list[Future[int]] = [Future() for _ in range(4)]
+    for future in futures:
+        future.add_done_callback(lambda done: by.append(threading.current_thread().name))
+    handover.give(futures[0], 0, 1.0)
+    handover.give(futures[1], 1, None)
+    assert by == [threading.current_thread().name] * 2
+    handover.give(futures[2], 2, 50.0)
+    assert futures[2].result(30) == 2
+    assert by[2:] == ["handover"]
+    handover.close()
+    handover.give(futures[3], 3, 50.0)
+    assert futures[3].result(0) == 3
+
+
+def test_a_slow_network_s_results_arrive_in_order_and_all(tmp_path: Path) -> None:
+    job = many(tmp_path)
+    pictures = job.pictures[:12]
+
+    def answer(batch: np.ndarray) -> Outputs:
+        time.sleep(0.012)
+        return jobs.nothing(batch)._replace(device_ms=12.0)
+
+    order: list[int] = []
+    with Stream(job, lambda job: jobs.Scripted(answer)) as stream:
+        stream.run(pictures, lambda result: order.append(result.picture.id))
+    assert order == [picture.id for picture in pictures]

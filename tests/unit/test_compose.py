@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cascadeport import backends
-from cascadeport.backends.ascend import host as ascend
+from cascadeport.backends.ascend import releases
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.config import compose, targets
@@ -72,7 +72,7 @@ def test_the_host_s_group_comes_in() -> None:
 @pytest.mark.parametrize("folder", ["ascend310", "ascend310p"])
 def test_images_are_built_for_the_one_release_of_cann(folder: str) -> None:
     dockerfile = (REPOSITORY / "images" / folder / "Dockerfile").read_text()
-    assert f"ARG CANN_VERSION={ascend.cann().version}\n" in dockerfile
+    assert f"ARG CANN_VERSION={releases.default().name}\n" in dockerfile
 
 
 def test_variables_as_compose_reads_them(tmp_path: Path) -> None:

@@ -11,12 +11,21 @@ from pathlib import Path
 import pytest
 from cascadeport.backends.ascend import checks as npu
 from cascadeport.backends.ascend import host as ascend
+from cascadeport.backends.ascend import releases
 from cascadeport.backends.onnxruntime import nvidia
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.core.check import Finding
 from cascadeport.core.context import Context
-from cascadeport.doctor import as_json, as_text, containers, is_healthy, require, run_checks
+from cascadeport.doctor import (
+    as_json,
+    as_text,
+    as_values,
+    containers,
+    is_healthy,
+    require,
+    run_checks,
+)
 from cascadeport.pipeline.stages import infer
 
 from tests.helpers.contexts import context
@@ -102,9 +111,10 @@ def test_npu_smi_that_fails_is_quoted() -> None:
 def test_drivers_in_order() -> None:
     versions = ["5.1.RC1", "5.1.rc2", "21.0.3.1", "21.0.4", "22.0.RC1", "22.0.RC2", "22.0.2"]
     assert sorted(versions, key=ascend.release) == versions
-    assert ascend.driver_wanted("5.1.rc2") == "5.1.RC2"
-    assert ascend.driver_wanted("21.0.4") == "22.0.RC2"
-    assert ascend.driver_wanted("22.0.2") == "22.0.RC2"
+    cann = releases.default()
+    assert ascend.driver_wanted("5.1.rc2", cann) == "5.1.RC2"
+    assert ascend.driver_wanted("21.0.4", cann) == "22.0.RC2"
+    assert ascend.driver_wanted("22.0.2", cann) == "22.0.RC2"
 
 
 GPUS = (
@@ -171,7 +181,14 @@ def test_a_healthy_idle_chip(tools: Path) -> None:
 
 @pytest.mark.parametrize(
     ("version", "status"),
-    [("21.0.4", "fail"), ("22.0.RC2", "ok"), ("23.0.0", "ok"), ("5.1.rc1", "fail")],
+    [
+        ("21.0.4", "fail"),
+        ("22.0.RC2", "ok"),
+        ("23.0.0", "ok"),
+        ("5.1.rc1", "fail"),
+        ("24.1.rc2", "warn"),
+        ("25.2.0", "warn"),
+    ],
 )
 def test_the_driver_is_compared_with_cann(tmp_path: Path, version: str, status: str) -> None:
     (tmp_path / "version.info").write_text(f"Version={version}\nascendhal_version=4.0.0\n")
@@ -180,25 +197,37 @@ def test_the_driver_is_compared_with_cann(tmp_path: Path, version: str, status: 
     assert version in found.finding
 
 
+def test_a_driver_of_another_decade_says_what_it_is_compatible_with(tmp_path: Path) -> None:
+    (tmp_path / "version.info").write_text(
+        "Version=25.2.0\ncompatible_version=[V100R001C13],[V100R001C23]\n"
+    )
+    found = npu._driver(npu_context(ASCEND_DRIVER=str(tmp_path)))
+    assert found.status == "warn"
+    assert "years newer than CANN 5.1.RC2" in found.finding
+    assert "[V100R001C13],[V100R001C23]" in found.finding
+
+
 def test_the_vendor_s_packages_are_asked_for(tmp_path: Path) -> None:
     found = npu._packages(npu_context(CANN=str(tmp_path)))
     assert found.status == "fail"
     assert "Ascend-cann-toolkit_5.1.RC2_linux-" in found.finding
+    assert "aclruntime-63a74de.tar.gz" in found.finding
     assert "SHA256SUMS" in found.finding
     assert "hiascend.com" in found.remedy
 
 
 def test_packages_in_place(tmp_path: Path) -> None:
-    cann = ascend.cann()
-    machine = os.uname().machine
-    names = [
-        name.format(version=cann.version, arch=machine).replace("*", "0.0.2")
-        for name in (*cann.packages, cann.wheel)
-    ]
+    cann = releases.default()
+    patterns = (*cann.packages, cann.aclruntime.wheel)
+    names = [cann.named(name, "x86_64").replace("*", "0.0.2") for name in patterns]
     for name in names:
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "SHA256SUMS").write_text("".join(f"{'0' * 64}  {name}\n" for name in names))
     assert npu._packages(npu_context(CANN=str(tmp_path))).status == "ok"
+    # Where the release's checksum is known, the user's record has to agree.
+    known = cann.model_copy(update={"sha256": {names[0]: "1" * 64, names[1]: "0" * 64}})
+    absent = ascend.missing_packages({"CANN": str(tmp_path)}, known)
+    assert absent == [f"the {names[0]} of checksum {'1' * 64}"]
     (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  {names[0]}\n")
     assert f"{names[1]} in SHA256SUMS" in npu._packages(npu_context(CANN=str(tmp_path))).finding
 
@@ -262,7 +291,7 @@ def test_findings_for_people_and_programs() -> None:
     text = as_text(findings)
     assert "fail  devices" in text
     assert "fix:  Buy one." in text
-    report = json.loads(as_json(findings))
+    report = json.loads(as_json(as_values(findings, context())))
     assert report["healthy"] is False
     assert report["findings"][1]["remedy"] == "Buy one."
 
@@ -278,3 +307,29 @@ def test_whoever_is_busy_is_named_for_both_kinds_of_device(tools: Path) -> None:
     (sentence,) = infer._busy(context("T4"))
     assert "GPU 0 is 88 % busy" in sentence
     assert infer._busy(context("cpu")) == []
+
+
+def test_an_older_nvidia_driver_is_tried_and_said(tools: Path) -> None:
+    tool(tools, "nvidia-smi", GPUS)
+    finding = nvidia._gpu(context("T4"))
+    assert finding.status == "warn"
+    assert "535.161.08" in finding.finding
+    assert "forward compatibility" in finding.reason
+    assert "580" in finding.remedy
+    tool(tools, "nvidia-smi", GPUS.replace("535.161.08", "580.95.05"))
+    assert nvidia._gpu(context("T4")).status == "ok"
+
+
+def test_a_driver_that_the_toolkit_refuses_is_not_a_missing_toolkit() -> None:
+    # As libnvidia-container says it.
+    text = (
+        "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=13.0, please update "
+        "your driver to a newer version"
+    )
+    error = nvidia.refusal(text, "unix:///x")
+    assert error is not None
+    assert "too old" in error.what
+    assert "580" in error.next
+    other = nvidia.refusal('could not select device driver "nvidia"', "unix:///x")
+    assert other is not None
+    assert "cannot pass a GPU" in other.what

@@ -194,7 +194,8 @@ def test_wheels_of_one_target_and_of_all(
 ) -> None:
     downloaded: list[str] = []
     monkeypatch.setattr(
-        "cascadeport.containers.wheels.download", lambda name, folder: downloaded.append(name)
+        "cascadeport.containers.wheels.download",
+        lambda name, folder, machine: downloaded.append(name),
     )
     assert main.main(["wheels", "--target", "cpu"]) == ExitCode.OK
     assert downloaded == ["cpu"]

@@ -52,6 +52,12 @@ def refused(archive: Path, out: Path, **options: object) -> CascadeportError:
     return caught.value
 
 
+def test_a_file_whose_name_ends_like_a_folders(tmp_path: Path) -> None:
+    made = tarred(tmp_path / "x", [("b/", b"content")])
+    unpack([Packed(made)], tmp_path / "out")
+    assert files(tmp_path / "out") == {"b": b"content"}
+
+
 @pytest.mark.parametrize("mode", ["zip", "w", "w:gz", "w:bz2", "w:xz"])
 def test_whole_archives(tmp_path: Path, mode: str) -> None:
     made = zipped(tmp_path / "x") if mode == "zip" else tarred(tmp_path / "x", mode=mode)

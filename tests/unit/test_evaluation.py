@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from cascadeport import evaluation
 from cascadeport.base.errors import CascadeportError
 from cascadeport.evaluation import Evaluation
+from cascadeport.evaluation import record as of_record
+from cascadeport.evaluation.coco_files import Inputs
 from cascadeport.evaluation.result import STATS
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -305,8 +309,74 @@ def test_reading_and_writing_again_gives_equal_bytes(tmp_path: Path) -> None:
     assert path.read_bytes() == content
     values = json.loads(content)
     assert list(values["stats"]) == list(STATS)
-    assert values["evaluator"]["name"] == "hotcoco"
+    assert {role: one["name"] for role, one in values["evaluators"].items()} == {
+        "record": "pycocotools",
+        "check": "hotcoco",
+    }
     assert len(values["pr_curves"]["iou75"]["recall"]) == 101
+
+
+def test_the_numbers_of_record_are_pycocotools_own_to_the_last_bit(tmp_path: Path) -> None:
+    wanted = scenes(11, crowds=0.3, decimals=2)
+    found = evaluated(tmp_path, wanted)
+    assert list(found.stats.values()) == pycocotools(wanted)[0].tolist()
+    assert found.evaluators.record.version == metadata.version("pycocotools")
+    assert found.evaluators.check.version == metadata.version("hotcoco")
+    assert found.disagreements == []
+    annotations, detections = wanted.write(tmp_path)
+    assert found.sources.annotations == hashlib.sha256(annotations.read_bytes()).hexdigest()
+    assert found.sources.detections == hashlib.sha256(detections.read_bytes()).hexdigest()
+
+
+def test_evaluators_that_differ_are_named_with_the_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pycocotools itself, with one number and then one precision moved by twice the tolerance."""
+    wanted = scenes(12)
+    honest = of_record.run
+
+    def moved(inputs: Inputs) -> Any:
+        found = honest(inputs)
+        found.stats[1] += 2e-9
+        found.eval["precision"][0, 0, 0, 0, 2] += 2e-9
+        return found
+
+    monkeypatch.setattr(of_record, "run", moved)
+    number, precision = evaluated(tmp_path, wanted).disagreements
+    assert number.startswith("AP50 is 0.")
+    assert " by pycocotools 2." in number
+    assert " by hotcoco 1." in number
+    assert precision.startswith("precision differs by 2.0e-09 between pycocotools 2.")
+
+
+def test_what_was_kept_of_the_same_files_is_not_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = scenes(13)
+    annotations, detections = wanted.write(tmp_path)
+    found = evaluation.evaluate(annotations, detections, wanted.image_ids)
+
+    def never(inputs: Inputs) -> Any:
+        raise AssertionError("it was computed again")
+
+    honest = of_record.run
+    monkeypatch.setattr(of_record, "run", never)
+    again = evaluation.evaluate(annotations, detections, wanted.image_ids, found)
+    assert again == found
+    # Whatever it says otherwise, or about anything else, it is not believed.
+    monkeypatch.setattr(of_record, "run", honest)
+    older = found.evaluators.record.model_copy(update={"version": "2.0.0"})
+    for forged in (
+        *({"stats": {**found.stats, name: (found.stats[name] or 0) + 2e-9}} for name in STATS),
+        {"stats": dict.fromkeys(STATS)},
+        {"sources": found.sources.model_copy(update={"detections": "0" * 64})},
+        {"sources": found.sources.model_copy(update={"annotations": "0" * 64})},
+        {"sources": found.sources.model_copy(update={"pictures": "0" * 64})},
+        {"evaluators": found.evaluators.model_copy(update={"record": older})},
+        {"disagreements": ["AP is 1"]},
+    ):
+        kept = found.model_copy(update=forged)
+        assert evaluation.evaluate(annotations, detections, wanted.image_ids, kept) == found
 
 
 def test_undefined_numbers_are_null_in_the_file(tmp_path: Path) -> None:

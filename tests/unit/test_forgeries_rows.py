@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cascadeport import datasets
+from cascadeport import backends, datasets
+from cascadeport.config import targets
+from cascadeport.config.options import Options
+from cascadeport.evaluation import fast
+from cascadeport.evaluation.coco_files import Inputs
+from cascadeport.results import collate
 from cascadeport.results import comparison as compare
+from cascadeport.results import result as results
 from cascadeport.results.comparison import Comparison, Row
 
 from tests.helpers import finished
@@ -101,6 +108,17 @@ def test_an_edited_result(
     ("file", "values", "reason"),
     [
         ("evaluate/evaluation.json", {"stats__AP": 0.999}, "evaluation.json: stats.AP is 0.999"),
+        ("evaluate/evaluation.json", {"stats__ARl": 0.5}, "evaluation.json: stats.ARl is 0.5"),
+        (
+            "evaluate/evaluation.json",
+            {"sources__detections": "0" * 64},
+            "evaluation.json: sources.detections is 000",
+        ),
+        (
+            "evaluate/evaluation.json",
+            {"disagreements": ["AP is 0.9 by the other"]},
+            "evaluation.json: disagreements is 1 values, not 0 values",
+        ),
         ("infer/run.json", {"summary__end_to_end_ips": 9e9}, "summary.end_to_end_ips is 9000000"),
         ("infer/run.json", {"summary__latency_ms__p50": 1.0}, "summary.latency_ms.p50 is 1.0"),
         ("infer/run.json", {"pictures": 13}, "13 pictures, infer/times.csv has 14"),
@@ -130,6 +148,39 @@ def test_an_edited_record(
     row = invalid(folder, boxes, "cpu")
     assert reason in row.reason
     assert sealed is not (f"{file} has other" in row.reason or f"{file} has another" in row.reason)
+
+
+def test_numbers_of_record_moved_by_little_more_than_evaluators_may_differ(
+    folder: Path, boxes: datasets.Dataset
+) -> None:
+    """What evaluation.json keeps is no place to forge: the fast evaluator runs every time."""
+    path = folder / "cpu" / "evaluate" / "evaluation.json"
+    honest = json.loads(path.read_text())["stats"]["AP"]
+    finished.rewrite(path, edit(stats__AP=honest + 2e-9))
+    finished.seal(folder / "cpu")
+    row = invalid(folder, boxes, "cpu")
+    assert f"evaluation.json: stats.AP is {honest + 2e-9}, not {honest}" in row.reason
+    assert row.map == honest
+
+
+def test_two_evaluators_that_differ(
+    folder: Path, boxes: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = fast.run
+
+    class Other:
+        """hotcoco's answer with other numbers."""
+
+        def __init__(self, inputs: Inputs) -> None:
+            self._found = honest(inputs)
+            self.eval = self._found.eval
+            self.stats = [value + 0.01 for value in self._found.stats]
+
+    monkeypatch.setattr(fast, "run", Other)
+    collate._evaluate.cache_clear()
+    reasons = [row.reason for row in table(folder, boxes).rows]
+    collate._evaluate.cache_clear()
+    assert all("the two evaluators differ: AP is 0." in reason for reason in reasons)
 
 
 def test_a_stage_record_without_its_key(folder: Path, boxes: datasets.Dataset) -> None:
@@ -176,6 +227,40 @@ def test_a_lost_or_unreadable_file(
     assert Path(name).name in invalid(folder, boxes, "cpu").reason
 
 
+@pytest.mark.parametrize("name", ["times.csv", "conditions.csv"])
+def test_a_pass_that_calls_itself_the_vendors_tool_to_be_rid_of_its_times(
+    folder: Path, boxes: datasets.Dataset, name: str
+) -> None:
+    """ais_infer keeps none; whoever says that it ran must have started it."""
+    infer = folder / "cpu" / "infer"
+    finished.rewrite(infer / "run.json", edit(environment__runtime="ais_infer"))
+    (infer / name).unlink()
+    finished.rewrite(infer / "stage.json", lambda values: values["files"].pop(name))
+    finished.seal(folder / "cpu")
+    assert f"infer/{name}" in invalid(folder, boxes, "cpu").reason
+
+
+@pytest.mark.parametrize("tool", ["ais_infer", "ais_bench"])
+def test_a_pass_by_the_vendors_tool_has_no_times(
+    tmp_path: Path, boxes: datasets.Dataset, tool: str
+) -> None:
+    """Where the job asked for it, its own summary is all that there is."""
+    options = {"ais_infer": "/opt/ais_infer"}
+    runner = {"threads": 1, "name": "aclruntime", "options": options}
+    environment = {**finished.run_record(1)["environment"], "runtime": tool}
+    finished.finish(tmp_path, boxes, settings={"runner": runner}, environment=environment)
+    infer = tmp_path / "cpu" / "infer"
+    for name in ("times.csv", "conditions.csv"):
+        (infer / name).unlink()
+        finished.rewrite(infer / "stage.json", lambda values, one=name: values["files"].pop(one))
+    finished.seal(tmp_path / "cpu")
+    known = finished.known(tmp_path, boxes)
+    results.write(collate.compute(tmp_path / "cpu", known), tmp_path / "cpu")
+    (row,) = compare.compare(compare.collect(tmp_path, known)).rows
+    assert (row.status, row.reason) == ("measured", "")
+    assert row.remarks == ["The conditions of its pass were not recorded."]
+
+
 def test_a_copied_folder(folder: Path, boxes: datasets.Dataset) -> None:
     """H1: a row of the CPU under the name of a device, with a result.json of its own."""
     shutil.rmtree(folder / "T4")
@@ -185,6 +270,36 @@ def test_a_copied_folder(folder: Path, boxes: datasets.Dataset) -> None:
     reason = invalid(folder, boxes, "T4").reason
     assert "infer/run.json is the record of 'cpu', not of 'T4'" in reason
     assert "device_ips is 1234.5, not 50.0" in reason
+
+
+def test_a_pass_of_another_device_under_a_targets_name(
+    tmp_path: Path, boxes: datasets.Dataset
+) -> None:
+    """A pass on a processor, written as the T4's in every record."""
+    finished.finish(tmp_path, boxes, target="T4", title="NVIDIA T4")
+    meant = {"T4": ("onnxruntime", "CUDAExecutionProvider")}
+    known = replace(finished.known(tmp_path, boxes), runners=meant)
+    (row,) = compare.compare(compare.collect(tmp_path, known)).rows
+    assert row.status == "invalid"
+    assert row.reason.endswith(
+        "infer/stage.json: the job is for onnxruntime on CPUExecutionProvider, T4 runs by "
+        "onnxruntime on CUDAExecutionProvider"
+    )
+
+
+def test_a_job_for_one_device_and_a_pass_on_another(folder: Path, boxes: datasets.Dataset) -> None:
+    path = folder / "cpu" / "infer" / "run.json"
+    finished.rewrite(path, edit(environment__provider="CUDAExecutionProvider"))
+    finished.seal(folder / "cpu")
+    reason = invalid(folder, boxes, "cpu").reason
+    assert "CUDAExecutionProvider ran the network, the job asks for CPUExecutionProvider" in reason
+
+
+def test_what_each_target_runs_by() -> None:
+    known = collate.runners_of(targets.load(Options().targets, backends.row))
+    assert known["cpu"] == ("onnxruntime", "CPUExecutionProvider")
+    assert known["T4"] == ("onnxruntime", "CUDAExecutionProvider")
+    assert known["310P3"] == ("aclruntime", "")
 
 
 def test_a_folder_of_no_target(folder: Path, boxes: datasets.Dataset) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from cascadeport.backends.ascend import lowering, onnx_plugins
+from cascadeport.backends.ascend import atc_graph, onnx_plugins
 from cascadeport.backends.ascend.reference_executor import executable
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph.neutral import DOMAIN
@@ -51,7 +51,7 @@ def test_outputs_are_fixed_and_atc_gets_its_arguments(neutral: Path, tmp_path: P
         for value in model.graph.output
     }
     assert shapes == {"boxes": [10, 5], "labels": [10]}
-    atc = lowering.AtcArguments(**done.facts["atc"])
+    atc = atc_graph.AtcArguments(**done.facts["atc"])
     assert atc.input_shape == "input:1,3,64,64"
     made = {
         f"{node.name}:{i}": out for node in model.graph.node for i, out in enumerate(node.output)
@@ -151,7 +151,7 @@ def test_padding_proposals_never_become_detections(tmp_path: Path) -> None:
 def test_aipp_has_the_mean_in_min_chn(neutral: Path, tmp_path: Path) -> None:
     mean, std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
     done = lower(neutral, tmp_path / "a.onnx", "ascend", input_dtype="uint8", mean=mean, std=std)
-    atc = lowering.AtcArguments(**done.facts["atc"])
+    atc = atc_graph.AtcArguments(**done.facts["atc"])
     assert atc.aipp is not None
     facts = dict(re.findall(r"(\w+): (\S+)", atc.aipp))
     assert [facts["src_image_size_w"], facts["src_image_size_h"]] == ["64", "64"]

@@ -11,11 +11,19 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from cascadeport.backends.ascend.reference_executor import executable
+from cascadeport.backends.ascend.arithmetic import Arithmetic
+from cascadeport.backends.ascend.reference_executor import EXACT, executable
 from cascadeport.base.errors import CascadeportError
 from onnx import helper, numpy_helper
 
-from tests.helpers.graph_models import FLOAT, naive_deform_conv, naive_roi_align, run
+from tests.helpers.graph_models import (
+    FLOAT,
+    naive_deform_conv,
+    naive_roi_align,
+    overlap,
+    random_boxes,
+    run,
+)
 
 FLOAT16 = onnx.TensorProto.FLOAT16
 draw = np.random.default_rng(5)
@@ -28,6 +36,7 @@ def simulate(
     outputs: dict[str, tuple[int, ...]],
     constants: dict[str, np.ndarray] | None = None,
     arithmetic: str = "fp16",
+    kernels: Arithmetic | None = None,
 ) -> list[Any]:
     """Runs nodes of an Ascend graph in the executor."""
     graph = helper.make_graph(
@@ -39,7 +48,7 @@ def simulate(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
     onnx.save(model, str(folder / "ascend.onnx"))
-    out = executable(folder / "ascend.onnx", folder / f"{arithmetic}.onnx", arithmetic)
+    out = executable(folder / "ascend.onnx", folder / f"{arithmetic}.onnx", arithmetic, kernels)
     return run(out, feeds)
 
 
@@ -128,7 +137,11 @@ def test_positions_are_not_rounded_to_float16(tmp_path: Path) -> None:
 
 
 def extract(
-    folder: Path, features: list[np.ndarray], boxes: np.ndarray, arithmetic: str = "fp16"
+    folder: Path,
+    features: list[np.ndarray],
+    boxes: np.ndarray,
+    arithmetic: str = "fp16",
+    kernels: Arithmetic | None = None,
 ) -> np.ndarray:
     feeds = {f"p{level}": each for level, each in enumerate(features)}
     feeds["rois"] = np.concatenate([np.zeros((len(boxes), 1)), boxes], 1).astype("f4")
@@ -138,7 +151,7 @@ def extract(
         pooled_width=7, sample_num=0, pool_mode="avg", aligned=1,
     )  # fmt: skip
     shape = (len(boxes), features[0].shape[1], 7, 7)
-    return simulate(folder, [node], feeds, {"y": shape}, arithmetic=arithmetic)[0]
+    return simulate(folder, [node], feeds, {"y": shape}, None, arithmetic, kernels)[0]
 
 
 def flat_levels() -> list[np.ndarray]:
@@ -191,6 +204,7 @@ def suppress(
     boxes: Any,
     scores: Any,
     arithmetic: str = "fp16",
+    kernels: Arithmetic | None = None,
     **changes: Any,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """boxes (N,4), scores (N,C) -> boxes (n,4), scores (n), classes (n)."""
@@ -208,7 +222,8 @@ def suppress(
     nodes += [helper.make_node("Cast", [n], [f"{n}32"], to=FLOAT) for n in ("nb", "ns", "nc")]
     total = attributes["max_total_size"]
     shapes = {"nb32": (1, total, 4), "ns32": (1, total), "nc32": (1, total)}
-    found = simulate(folder, nodes, {"b": table, "s": scores[None]}, shapes, arithmetic=arithmetic)
+    feeds = {"b": table, "s": scores[None]}
+    found = simulate(folder, nodes, feeds, shapes, None, arithmetic, kernels)
     return found[0][0], found[1][0], found[2][0]
 
 
@@ -268,6 +283,65 @@ def test_limits_per_class_and_in_total(tmp_path: Path) -> None:
     assert sorted(classes[:4].tolist()) == [0, 0, 1, 1]
     kept = suppress(tmp_path, boxes, scores, max_size_per_class=6, max_total_size=3)[1]
     np.testing.assert_array_equal(kept, half([0.9, 0.8, 0.7]))
+
+
+# --- releases -------------------------------------------------------------------------------------
+
+# The vendor's reference for the newer kernel of NMS (docs/lowering.md).
+NEWER = Arithmetic(iou_factor=1.0, whole_pixels=False, empty_boxes=False)
+
+
+def plain_nms(
+    boxes: np.ndarray, scores: np.ndarray, per_class: int, total: int
+) -> list[tuple[float, int, list[float]]]:
+    """What the newer kernel keeps, said plainly: score, class and box, by descending score."""
+    kept: list[tuple[float, int, list[float]]] = []
+    for label in range(scores.shape[1]):
+        own: list[int] = []
+        for index in np.argsort(-scores[:, label], kind="stable"):
+            x0, y0, x1, y1 = boxes[index]
+            if scores[index, label] <= 0.05 or x1 <= x0 or y1 <= y0 or len(own) == per_class:
+                continue
+            if all(overlap(boxes[index], boxes[other]) <= 0.5 for other in own):
+                own.append(int(index))
+        kept += [(float(scores[index, label]), label, boxes[index].tolist()) for index in own]
+    return sorted(kept, key=lambda each: -each[0])[:total]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nms_of_a_newer_release_is_plain(tmp_path: Path, seed: int) -> None:
+    own = np.random.default_rng(seed)
+    boxes = half(random_boxes(own, 30, 200.0))
+    boxes[::7, 2] = boxes[::7, 0]  # without area
+    scores = half(own.permutation(120).reshape(30, 4) / 200 + 0.01)
+    found, kept, classes = suppress(
+        tmp_path, boxes, scores, kernels=NEWER, max_size_per_class=4, max_total_size=12
+    )
+    expected = plain_nms(boxes, scores, 4, 12)
+    assert len(expected) > 8
+    assert [(s, int(c), b.tolist()) for s, c, b in zip(kept, classes, found, strict=True) if s] == (
+        expected
+    )
+
+
+def test_a_box_without_area_takes_part_in_5_1_only(tmp_path: Path) -> None:
+    boxes, scores = [[10, 10, 10, 60], [100, 10, 150, 60]], [[0.9], [0.8]]
+    assert (suppress(tmp_path, boxes, scores)[1] > 0).sum() == 2
+    assert suppress(tmp_path, boxes, scores, kernels=NEWER)[1][:2].tolist() == [half(0.8), 0]
+
+
+def test_boxes_are_rounded_once_without_the_factor(tmp_path: Path) -> None:
+    box = np.array([3.3, 700.7, 1000.9, 1215.4], "f4")
+    found = suppress(tmp_path, [box], [[0.7]], kernels=NEWER)[0]
+    np.testing.assert_array_equal(found[0], half(box))
+
+
+def test_exact_leaves_thin_rois_thin(tmp_path: Path) -> None:
+    feature = draw.normal(size=(1, 3, 64, 64)).astype("f4")
+    boxes = np.array([[100, 20, 101.5, 90]], "f4")
+    found = extract(tmp_path, [feature], boxes, "fp32", EXACT)
+    thin = naive_roi_align(feature, boxes[0], 0.25, (7, 7))
+    np.testing.assert_allclose(found[0], thin, atol=1e-4)
 
 
 # --- arithmetic everywhere ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from cascadeport import backends
-from cascadeport.backends.ascend.reference_executor import executable
+from cascadeport.backends.ascend.reference_executor import EXACT, executable
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph import check_contract, editing
 
@@ -43,8 +43,8 @@ def test_every_lowering_detects_the_same(neutral: Path, tmp_path: Path, seed: in
         faithful = {"proposals": 20, "across_levels": False}
         done = lower(neutral, tmp_path / f"{target}.onnx", target, **faithful)
         path = done.path
-        if target == "ascend":
-            path = executable(done.path, tmp_path / "executable.onnx", "fp32")
+        if target.startswith("ascend"):
+            path = executable(done.path, tmp_path / "executable.onnx", "fp32", EXACT)
         found[target] = detect(path, seed)
     boxes, labels = found["onnxruntime"]
     assert len(boxes) > 3

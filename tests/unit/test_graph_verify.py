@@ -152,11 +152,33 @@ def test_where_the_list_is_full_its_last_may_be_another() -> None:
 def test_what_pytorch_itself_loses_by_rounding_may_be_lost() -> None:
     boxes, labels = detections()
     fewer = np.delete(boxes, 7, axis=0), np.delete(labels, 7)
-    others = np.delete(boxes, 8, axis=0), np.delete(labels, 8)
     full = boxes, labels
     assert compare("x", False, full, fewer, [fewer], CUTS).passed
     assert compare("x", False, fewer, full, [full], CUTS).passed
-    assert not compare("x", False, full, fewer, [others], CUTS).passed
+    assert not compare("x", False, full, fewer, [full], CUTS).passed
+
+
+@pytest.mark.parametrize(("lost", "passes"), [(1, True), (4, True), (5, False)])
+def test_where_pytorch_itself_loses_one_a_few_others_may_be_lost(lost: int, passes: bool) -> None:
+    """Proposals of equal scores: another order, another one kept, wherever there are some."""
+    boxes, labels = detections()
+    fewer = boxes[10 + lost :], labels[10 + lost :]
+    full = boxes[10:], labels[10:]
+    own = np.delete(full[0], 20, axis=0), np.delete(full[1], 20)
+    assert compare("x", False, full, fewer, [own], CUTS).passed is passes
+
+
+def test_one_that_replaces_another_may_overlap_it() -> None:
+    boxes, labels = detections()
+    moved = boxes.copy()
+    moved[3, :4] += 1.0
+    own = np.delete(boxes, 8, axis=0), np.delete(labels, 8)
+    compared = compare("x", False, (boxes, labels), (moved, labels), [own], CUTS)
+    assert (compared.passed, compared.exchanged) == (True, 1)
+    assert not compare("x", False, (boxes, labels), (moved, labels), [(boxes, labels)], CUTS).passed
+    everywhere = boxes.copy()
+    everywhere[:, :4] += 1.0
+    assert not compare("x", False, (boxes, labels), (everywhere, labels), [own], CUTS).passed
 
 
 @pytest.mark.parametrize(

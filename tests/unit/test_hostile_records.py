@@ -6,17 +6,14 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cascadeport import evaluation
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import write_json
-from cascadeport.config import cards
-from cascadeport.config.options import Options
 from cascadeport.core import store
-from cascadeport.results import comparison_files
+from cascadeport.results import comparison
 from cascadeport.results import result as results
 
 from tests.helpers import finished
@@ -103,13 +100,14 @@ def test_a_result(result: results.Result, tmp_path: Path) -> None:
 
 
 def test_a_folder_in_place_of_a_result_does_not_stop_the_others(tmp_path: Path) -> None:
-    card = cards.load(cards.find("demo", Options().models))
-    plan: Any = SimpleNamespace(folder=tmp_path, card=card, data_name="demo")
-    context: Any = SimpleNamespace(targets={}, options=Options())
-    known = finished.known(tmp_path, finished.dataset(tmp_path / "boxes"))
-    before = comparison_files._key(plan, context, known)
-    (tmp_path / "cpu" / results.NAME).mkdir(parents=True)
-    assert comparison_files._key(plan, context, known) == before
+    of = finished.dataset(tmp_path / "boxes")
+    finished.finish(tmp_path / "results", of)
+    (tmp_path / "results" / "T4" / results.NAME).mkdir(parents=True)
+    known = finished.known(tmp_path / "results", of)
+    other, honest = comparison.collect(tmp_path / "results", known)
+    assert (other.target, other.result) == ("T4", None)
+    assert "does not exist" in other.reason
+    assert honest.result is not None
 
 
 def test_an_evaluation(result: results.Result, tmp_path: Path) -> None:

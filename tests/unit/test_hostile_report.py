@@ -8,9 +8,10 @@ import re
 from pathlib import Path
 
 import pytest
+from cascadeport import report
 from cascadeport.base.errors import CascadeportError
-from cascadeport.results import comparison, report
-from cascadeport.results.report import view
+from cascadeport.report import view
+from cascadeport.results import comparison
 
 from tests.helpers import finished
 

@@ -20,8 +20,17 @@ from tests.helpers.contexts import context
 
 # Set by containers or recipes for their own commands, not by whoever starts them.
 _INSIDE_IMAGES = {
-    *("CANN_CHIP", "CANN_VERSION", "BUILD_IMAGE", "LD_LIBRARY_PATH", "PYTHONPATH", "HOME"),
+    *(
+        "CANN_CHIP",
+        "CANN_VERSION",
+        "CANN_FROM",
+        "ASCEND_IMAGE",
+        "ACLRUNTIME",
+        "ASCEND_TOOLKIT_HOME",
+    ),
+    *("BUILD_IMAGE", "LD_LIBRARY_PATH", "PYTHONPATH", "HOME", "CANN_PATH"),
     *("DOCKER_BUILDKIT", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_NO_BUILD_ISOLATION", "PWD"),
+    "CASCADEPORT_API_KEY",
 }
 # Of the system or of Python; they have no meaning of their own here.
 _OF_THE_SYSTEM = {"PATH", "PYTHONUTF8", "PYENV_ROOT", "TMPDIR"}
@@ -199,7 +208,7 @@ def test_every_declared_variable_is_read_somewhere(repository: Path) -> None:
         for path in repository.glob(glob)
         if path.is_file() and "config/options/" not in path.as_posix()
     ]
-    sources += [repository / "Makefile", repository / "benchmarks" / "run.py"]
+    sources += [repository / "Makefile", *repository.glob("benchmarks/*.py")]
     text = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in sources)
     for each in environment.VARIABLES:
         assert re.search(rf"\b{each.name}\b", text), each.name

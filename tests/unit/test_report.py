@@ -13,13 +13,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from cascadeport import datasets
+from cascadeport import datasets, report
 from cascadeport.evaluation import Marked
+from cascadeport.report import Beside, charts, pictures, view
 from cascadeport.results import comparison as compare
-from cascadeport.results import report
+from cascadeport.results import drift, gate
 from cascadeport.results import result as results
 from cascadeport.results.published import PublishedFigures
-from cascadeport.results.report import charts, pictures, view
 
 from tests.helpers import finished
 
@@ -97,11 +97,13 @@ def test_the_page_is_self_contained(made: Path, boxes: datasets.Dataset, tmp_pat
         assert cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) is not None
     headings = re.findall(r"<h2[^>]*>(.*?)</h2>", text)
     assert headings == [
+        "Verdict",
         "Comparison",
         "Pictures",
         "Precision and recall",
-        "Accuracy by category and size",
+        "Accuracy by size and category",
         "Time",
+        "Conditions",
         "Skipped pictures",
         "How it was measured",
         "Environment",
@@ -115,7 +117,6 @@ def test_names_are_data(made: Path, boxes: datasets.Dataset, tmp_path: Path) -> 
     tags = [tag for tag, _ in elements.tags]
     assert tags.count("script") == 1
     assert "img" not in tags
-    assert "i" in tags  # the bars of categories
     shown = "".join(elements.text)
     for name in (*finished.CLASSES[:3], "</style><script>alert(1)</script>", "a <b>processor</b>"):
         assert name in shown
@@ -282,3 +283,52 @@ def test_an_embedded_picture_is_small_and_of_the_right_shape(tmp_path: Path) -> 
     assert pictures.embed(tmp_path / "none.png", 1, 1) is None
     (tmp_path / "empty.png").write_bytes(b"")
     assert pictures.embed(tmp_path / "empty.png", 1, 1) is None
+
+
+def test_the_verdict_is_first_and_drift_is_shown_side_by_side(
+    boxes: datasets.Dataset, tmp_path: Path
+) -> None:
+    finished.finish(tmp_path, boxes)
+    finished.finish(tmp_path, boxes, target="310P3", title="Ascend 310P3", seed=2)
+    known = finished.known(tmp_path, boxes)
+    found = compare.collect(tmp_path, known, ("cpu", "310P3"))
+    table = gate.judge(compare.compare(found, []), found, [], known)
+    results = [one.result for one in found if one.result]
+    rows = compare.comparable(table.rows, {one.target: one for one in results})
+    drifts = drift.update(tmp_path, rows, boxes)
+    out = tmp_path / "comparison.html"
+    report.render(results, table, out, boxes, Beside(drifts, {"cpu": "signed by SHA256:abc"}))
+    text = out.read_text(encoding="utf-8")
+    assert text.index('id="verdict"') < text.index('id="table"') < text.index('id="drift"')
+    assert "signed by SHA256:abc" in text
+    assert "unsigned" in text
+    (one,) = drifts.drifts
+    drawn = [picture for picture in one.worst if picture.drawing]
+    assert drawn
+    assert all((tmp_path / picture.drawing).is_file() for picture in drawn)
+    images = [attributes for tag, attributes in Elements(text).tags if tag == "img"]
+    assert len(images) == min(6, len(drawn))
+    assert all(str(image["alt"]).endswith("Ascend 310P3 on the right") for image in images)
+
+
+def test_drift_against_rows_that_are_gone_is_removed(
+    boxes: datasets.Dataset, tmp_path: Path
+) -> None:
+    finished.finish(tmp_path, boxes)
+    finished.finish(tmp_path, boxes, target="310P3", title="Ascend 310P3", seed=2)
+    known = finished.known(tmp_path, boxes)
+    results = [one.result for one in compare.collect(tmp_path, known, ("cpu",)) if one.result]
+    assert drift.update(tmp_path, results, boxes).drifts
+    assert (tmp_path / "drift" / "310P3").is_dir()
+    assert drift.update(tmp_path, results[:1], boxes).drifts == []
+    assert not (tmp_path / "drift").exists()
+
+
+def test_columns_that_no_row_has_are_left_out(boxes: datasets.Dataset, tmp_path: Path) -> None:
+    """14 pictures have no p90 and no p99, and no row has a published speed."""
+    finished.finish(tmp_path, boxes)
+    text = page(tmp_path, tmp_path / "comparison.html", boxes)
+    table = text[text.index('id="table"') : text.index("</table>")]
+    headers = re.findall(r'<th scope="col"[^>]*>(.*?)</th>', table)
+    assert "p50" in headers
+    assert not {"p90", "p99", "of published"} & set(headers)

@@ -114,4 +114,6 @@ def test_they_are_written_to_a_folder(tmp_path: Path) -> None:
         "targets.json",
         "result.json",
         "comparison.json",
+        "explanation.json",
+        "frontier.json",
     }

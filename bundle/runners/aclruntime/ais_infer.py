@@ -1,8 +1,7 @@
 """Runs a job by ais_infer, the vendor's command line: `.bin` files in, its run, `.bin` files out.
 
 For comparison with the vendor's way: it needs 17 MB of disk for a picture of 1216 x 1216, and its
-detections are those of the streaming pass. Flags, file names and the location of its summary are
-those of Ascend/tools, ais-bench_workload/tool/ais_infer, from 2022-07-18 on.
+detections are those of the streaming pass. tools.py says which revisions of it there are.
 """
 
 from __future__ import annotations
@@ -27,8 +26,17 @@ from bundle.job import Job, NetworkFile
 from bundle.measure import PERCENTILES
 from bundle.record import remove_record
 from bundle.run import check_network_files
+from bundle.runners import EXECUTION
 from bundle.runners.aclruntime import version
 from bundle.runners.aclruntime.bins import network_folder, read_bins, write_bins
+from bundle.runners.aclruntime.chip import proofs
+from bundle.runners.aclruntime.tools import (
+    Tool,
+    close_to_others,
+    find_tool,
+    output_files,
+    own_copy,
+)
 
 _POLL_S = 0.2
 
@@ -52,7 +60,7 @@ class Share(NamedTuple):
 
 
 def run_bins(job: Job, out: str) -> None:
-    """Runs a job by the command line in `runner.options.ais_infer`.
+    """Runs a job by the command line in the folder `runner.options.ais_infer`.
 
     Writes what `read_bins` writes, with ais_infer's own times in run.json, and what each of its
     processes printed to `ais_infer-<chip>.log`. The `.bin` files are removed.
@@ -61,15 +69,10 @@ def run_bins(job: Job, out: str) -> None:
         BundleError: The tool is missing, fails or writes no summary; the disk is too small; or a
             picture cannot be used.
     """
+    out = os.path.abspath(out)  # a tool may start in a folder of its own
     make_folder(out)
     remove_record(out)
-    tool = str(job.runner.options.get("ais_infer", ""))
-    if not os.path.isfile(tool):
-        raise BundleError(
-            "ais_infer is missing.",
-            tool,
-            "Put ais_infer.tar.gz beside the vendor's packages: docs/containers.md.",
-        )
+    tool = find_tool(str(job.runner.options.get("ais_infer", "")))
     for network in job.runner.networks:
         check_network_files(network)
     bins, work = os.path.join(out, "bins"), os.path.join(out, "ais_infer")
@@ -80,18 +83,18 @@ def run_bins(job: Job, out: str) -> None:
         write_bins(job, out)
         progress = _OutputCounter(len(job.pictures))
         shares: List[Share] = []
+        summaries: List[Dict[str, Any]] = []
         for network in job.runner.networks:
             inputs = network_folder(bins, network.shape, job)
-            new_shares = _share_inputs(job, network, inputs, out, work)
+            new_shares = _share_inputs(tool, job, network, inputs, out, work)
             _run_all(tool, new_shares, progress)
             shares += new_shares
             outputs = network_folder(results, network.shape, job)
             make_folder(outputs)
             for share in new_shares:
-                for path in glob.glob(os.path.join(share.output, "*", "*.bin")):
-                    os.replace(path, os.path.join(outputs, os.path.basename(path)))
-        summary = _summarise(shares, [_read_summary(share) for share in shares])
-        read_bins(job, results, out, _environment(shares), summary)
+                summaries.append(_read_summary(share))
+                _collect(share, summaries[-1], outputs)
+        read_bins(job, results, out, _environment(tool, shares), _summarise(shares, summaries))
     finally:
         # After a failure too: these are many gigabytes, and from a remote host all that is in
         # the folder is copied back.
@@ -114,7 +117,9 @@ def _check_disk_space(job: Job, folder: str) -> None:
         )
 
 
-def _share_inputs(job: Job, network: NetworkFile, inputs: str, out: str, work: str) -> List[Share]:
+def _share_inputs(
+    tool: Tool, job: Job, network: NetworkFile, inputs: str, out: str, work: str
+) -> List[Share]:
     """Divides a network's inputs between the chips of the card: ais_infer uses only one."""
     devices = [int(lane.options.get("device", 0)) for lane in job.runner.lanes]
     names = sorted(os.listdir(inputs))
@@ -123,9 +128,10 @@ def _share_inputs(job: Job, network: NetworkFile, inputs: str, out: str, work: s
     for number, device in enumerate(devices[: len(names)]):
         folder = os.path.join(work, "-".join(filter(None, ("chip", str(device), shape))))
         log = "-".join(filter(None, ("ais_infer", str(device), shape))) + ".log"
+        make_folder(folder)
         share = Share(
             device,
-            network.path,
+            own_copy(tool, network.path, folder),
             os.path.join(folder, "in"),
             os.path.join(folder, "out"),
             os.path.join(out, log),
@@ -135,6 +141,7 @@ def _share_inputs(job: Job, network: NetworkFile, inputs: str, out: str, work: s
         make_folder(share.output)
         for name in names[number :: len(devices)]:
             os.replace(os.path.join(inputs, name), os.path.join(share.inputs, name))
+        close_to_others(tool, share.inputs, share.output)
         shares.append(share)
     return shares
 
@@ -151,17 +158,21 @@ class _OutputCounter:
         return now
 
 
-def _run_all(tool: str, shares: List[Share], progress: _OutputCounter) -> None:
+def _run_all(tool: Tool, shares: List[Share], progress: _OutputCounter) -> None:
     """Runs a process for each chip, in parallel, until all are done or one has failed."""
     processes = []
     done = 0
     try:
         for share in shares:
-            command = [sys.executable, tool, "--model", share.network]
+            command = [*tool.command, "--model", share.network]
             command += ["--input", share.inputs, "--output", share.output]
             command += ["--outfmt", "BIN", "--device", str(share.device)]
             with open(share.log, "wb") as log:
-                processes.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
+                processes.append(
+                    subprocess.Popen(
+                        command, stdout=log, stderr=subprocess.STDOUT, cwd=tool.folder or None
+                    )
+                )
         while True:
             codes = [process.poll() for process in processes]
             for share, code in zip(shares, codes):
@@ -215,16 +226,33 @@ def _read_summary(share: Share) -> Dict[str, Any]:
     return summary
 
 
-def _environment(shares: List[Share]) -> Dict[str, Any]:
+def _collect(share: Share, summary: Dict[str, Any], folder: str) -> None:
+    """Moves a process's outputs into a folder, under the names that `read_bins` expects."""
+    (made,) = glob.glob(os.path.join(share.output, "*", ""))
+    for name, file in output_files(summary, share.log).items():
+        try:
+            os.replace(os.path.join(made, file), os.path.join(folder, name))
+        except OSError as failure:
+            raise BundleError(
+                "An output of ais_infer is missing: {}.".format(failure.strerror or failure),
+                os.path.join(made, file),
+                "Read its log {}.".format(share.log),
+            ) from None
+
+
+def _environment(tool: Tool, shares: List[Share]) -> Dict[str, Any]:
     devices = sorted({share.device for share in shares})
+    simulated = bool(getattr(aclruntime, "SIMULATED", False))
     chips = "1 chip" if len(devices) == 1 else "{} chips".format(len(devices))
     return {
-        "runtime": "ais_infer",
+        "runtime": tool.name,
         "runtime_version": version(),
         "provider": "Ascend, {} of this card".format(chips),
         "providers": ["Ascend device {}".format(device) for device in devices],
         "chips": len(devices),
-        "simulated": bool(getattr(aclruntime, "SIMULATED", False)),
+        "device_time": EXECUTION,
+        "device_proof": proofs(devices, simulated),
+        "simulated": simulated,
     }
 
 

@@ -12,8 +12,9 @@ own, such as `bins/800x1344/`, and its results are expected in one of the same n
 
 from __future__ import annotations
 
+import json
 import os
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -29,9 +30,11 @@ from bundle.picture import DIGESTS, SkippedPicture, decode, digest, digest_line,
 from bundle.postprocess import Detections, check_outputs, coco_rows, locate
 from bundle.preprocess import Canvas, Preprocessor
 from bundle.record import NAME, record, remove_record
+from bundle.runners.aclruntime.tools import output_files
 
 _ROW_BYTES = 5 * 4  # a box: five float32
 _GEOMETRY = "geometry.jsonl"
+_SUMMARY = "sumary.json"  # sic
 
 
 def write_bins(job: Job, out: str) -> None:
@@ -191,25 +194,33 @@ def _stems(job: Job) -> Dict[int, str]:
     return stems
 
 
-def _list_results(folder: str) -> Set[str]:
+def _list_results(folder: str) -> Dict[str, str]:
+    """The files of the results, by the names that they have from 2022-07-18 on."""
     try:
-        names = set(os.listdir(folder))
+        names = os.listdir(folder)
     except OSError as failure:
         raise BundleError(
             "The results of ais_infer cannot be read: {}.".format(failure.strerror or failure),
             folder,
             "Give the folder that ais_infer created below its --output.",
         ) from None
-    if any(name.startswith(("input0_output_", "sample_id_")) for name in names):
+    if not any(name.startswith(("input0_output_", "sample_id_")) for name in names):
+        return {name: name for name in names}
+    # A tool from before 2022-07-18 numbers its outputs, and its summary says whose they are.
+    path = os.path.join(folder, _SUMMARY)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return output_files(json.load(stream), path)
+    except (OSError, ValueError) as failure:
         raise BundleError(
-            "These results are numbered instead of being named after their inputs.",
-            folder,
-            "This ais_infer is older than 2022-07-18; run a later one.",
-        )
-    return names
+            "These results are numbered instead of being named after their inputs, and there is no "
+            "summary that says whose they are: {}.".format(failure),
+            path,
+            "Give the whole folder that ais_infer made, with its {}.".format(_SUMMARY),
+        ) from None
 
 
-def _read_outputs(folder: str, stem: str, names: Set[str]) -> Tuple[np.ndarray, np.ndarray]:
+def _read_outputs(folder: str, stem: str, names: Dict[str, str]) -> Tuple[np.ndarray, np.ndarray]:
     """Boxes (n, 5) float32 and labels (n,) int64 or int32 of one picture."""
     for name in (stem + "_0.bin", stem + "_1.bin"):
         if name not in names:
@@ -218,7 +229,7 @@ def _read_outputs(folder: str, stem: str, names: Set[str]) -> Tuple[np.ndarray, 
                 folder,
                 "Look for errors in its log; run it again on all of bins/.",
             )
-    first, second = (_read(os.path.join(folder, stem + end)) for end in ("_0.bin", "_1.bin"))
+    first, second = (_read(os.path.join(folder, names[stem + end])) for end in ("_0.bin", "_1.bin"))
     count = len(first) // _ROW_BYTES
     label_types = {count * 8: np.int64, count * 4: np.int32}
     if len(first) % _ROW_BYTES or len(second) not in label_types:

@@ -14,8 +14,9 @@ import numpy as np
 
 from bundle.errors import BundleError
 from bundle.job import Job, NetworkFile
-from bundle.runners import Outputs, Runner
+from bundle.runners import EXECUTION, Outputs, Runner
 from bundle.runners.aclruntime import version
+from bundle.runners.aclruntime.chip import proofs
 from bundle.runners.contract import TensorInfo, check_contract
 
 try:
@@ -66,7 +67,13 @@ class AclruntimeRunner(Runner):
         try:
             # The network's path comes first; in ais_bench's own wrapper it comes second.
             self._session = aclruntime.InferenceSession(network.path, device, options)
-            self._session.set_staticbatch()
+            self._gear: Sequence[int] = ()
+            if network.shape is not None:
+                self._session.set_staticbatch()
+            else:
+                # Every gear once: one that atc was not given is an error now, not at a picture.
+                for shape in reversed(job.preprocess.shapes):
+                    self._use_gear(job.preprocess.batch(shape))
         except RuntimeError as failure:
             soc = job.runner.options.get("soc", "the chip given to atc as --soc_version")
             raise self._error(failure, "load the network", _LOADING.format(soc)) from None
@@ -74,6 +81,7 @@ class AclruntimeRunner(Runner):
 
     def describe(self) -> Dict[str, Any]:
         devices = self._job.runner.options.get("devices") or [self._device]
+        simulated = bool(getattr(aclruntime, "SIMULATED", False))
         return {
             "runtime": "aclruntime",
             "runtime_version": version(),
@@ -83,12 +91,16 @@ class AclruntimeRunner(Runner):
             "providers": ["Ascend device {}".format(device) for device in devices],
             "chips": len(devices),
             "device_clock": self._device_clock,
-            "simulated": bool(getattr(aclruntime, "SIMULATED", False)),
+            "device_time": EXECUTION,
+            "device_proof": proofs(devices, simulated),
+            "simulated": simulated,
         }
 
     def run(self, batch: np.ndarray) -> Outputs:
         try:
             start = time.perf_counter()
+            if self._network.shape is None and batch.shape != self._gear:
+                self._use_gear(batch.shape)
             tensor = aclruntime.Tensor(batch)
             tensor.to_device(self._device)
             sent = time.perf_counter()
@@ -119,6 +131,15 @@ class AclruntimeRunner(Runner):
         # aclruntime frees the network with the session, which must happen in this thread.
         del self._session
 
+    def _use_gear(self, batch: Sequence[int]) -> None:
+        """Chooses the network's program for a batch (1,3,H,W), one of atc's gears.
+
+        aclruntime calls its first argument the width, but passes it on as the first number of a
+        gear, which is the height (ModelInferenceProcessor.cpp and ModelProcess.cpp there).
+        """
+        self._session.set_dynamic_hw(int(batch[2]), int(batch[3]))
+        self._gear = tuple(batch)
+
     def _check_contract(self) -> List[str]:
         """Checks the contract; returns the names of the outputs."""
         outputs = self._session.get_outputs()
@@ -138,6 +159,10 @@ class AclruntimeRunner(Runner):
         So the size in bytes decides, except between a wide and a tall input, which are equal in
         size.
         """
+        if self._network.shape is None:
+            # Open sizes are -1.
+            sizes = ["?" if side < 0 else side for side in tensor.shape]
+            return TensorInfo(tensor.name, _dtype(tensor), sizes)
         expected = self._job.preprocess.batch(self._network.shape)
         size = int(np.prod(expected)) * np.dtype(self._job.preprocess.dtype).itemsize
         shape = tuple(tensor.shape)
@@ -146,6 +171,7 @@ class AclruntimeRunner(Runner):
         return TensorInfo(tensor.name, _dtype(tensor), shape)
 
     def _is_rotated(self, shape: Sequence[int]) -> bool:
+        assert self._network.shape is not None
         height, width = self._network.shape
         return height != width and shape in ((1, 3, width, height), (1, width, height, 3))
 

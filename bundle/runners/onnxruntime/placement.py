@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import threading
 import weakref
 from collections import Counter
-from typing import Any, List, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 from typing import Counter as CounterType
 
 from bundle.errors import BundleError
@@ -33,6 +34,14 @@ EXPENSIVE = frozenset(
 _NODE_SUFFIX = "_kernel_time"
 
 
+class Node(NamedTuple):
+    """A node of a profile: its operator, the provider that ran it, and its milliseconds."""
+
+    operator: str
+    provider: str
+    milliseconds: float
+
+
 class Placement:
     """Profiles the first picture of a session, and no other.
 
@@ -41,7 +50,10 @@ class Placement:
         provider: The provider that was requested.
 
     Attributes:
+        nodes: How many nodes ran where, and for how long, by provider; empty before the first
+            picture.
         problems: One sentence if expensive nodes ran on another provider.
+        first: To be held while the first picture runs.
         close: Removes the profile. Call it when there will be no more pictures.
     """
 
@@ -53,6 +65,14 @@ class Placement:
         options.enable_profiling = True
         options.profile_file_prefix = "{}/profile".format(folder)
         self.problems: List[str] = []
+        self.nodes: Dict[str, Dict[str, float]] = {}
+        # Held while the first picture runs: a profile ends when nothing else runs in the session.
+        self.first = threading.Lock()
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the first picture is still to come."""
+        return bool(self.close.alive)
 
     def check(self, session: Any) -> None:
         """Stops profiling and reads the profile into `problems`. Does so only once.
@@ -60,23 +80,21 @@ class Placement:
         Raises:
             BundleError: The profile cannot be read, so it is unknown where the nodes ran.
         """
-        if not self.close.alive:
+        if not self.is_pending:
             return
         try:
-            self.problems = find_problems(session.end_profiling(), self._provider)
+            nodes = read_nodes(session.end_profiling())
+            self.nodes = count_nodes(nodes)
+            self.problems = find_problems(nodes, self._provider)
         finally:
             self.close()
 
 
-def find_problems(profile: str, provider: str) -> List[str]:
-    """Looks for expensive nodes that did not run on `provider`.
+def read_nodes(profile: str) -> List[Node]:
+    """Reads the nodes of a profile.
 
     Args:
         profile: The file that onnxruntime wrote.
-        provider: The provider that was requested.
-
-    Returns:
-        One sentence about all such nodes; nothing if there are none.
 
     Raises:
         BundleError: The file cannot be read, or lists no nodes.
@@ -85,7 +103,7 @@ def find_problems(profile: str, provider: str) -> List[str]:
         with open(profile, encoding="utf-8") as stream:
             events = json.load(stream)
         nodes = [
-            (event["args"]["op_name"], event["args"]["provider"])
+            Node(event["args"]["op_name"], event["args"]["provider"], event["dur"] / 1000.0)
             for event in events
             if event.get("cat") == "Node" and str(event.get("name", "")).endswith(_NODE_SUFFIX)
         ]
@@ -93,12 +111,40 @@ def find_problems(profile: str, provider: str) -> List[str]:
         raise _unusable(profile, "{}: {}".format(type(failure).__name__, failure)) from None
     if not nodes:
         raise _unusable(profile, "it lists no nodes")
+    return nodes
+
+
+def count_nodes(nodes: Sequence[Node]) -> Dict[str, Dict[str, float]]:
+    """How many nodes ran on each provider, and their milliseconds: `{"nodes", "ms"}`."""
+    counted: Dict[str, Dict[str, float]] = {}
+    for node in nodes:
+        one = counted.setdefault(node.provider, {"nodes": 0, "ms": 0.0})
+        one["nodes"] += 1
+        one["ms"] += node.milliseconds
+    return {
+        provider: {"nodes": int(one["nodes"]), "ms": round(one["ms"], 3)}
+        for provider, one in sorted(counted.items())
+    }
+
+
+def find_problems(nodes: Sequence[Node], provider: str) -> List[str]:
+    """Looks for expensive nodes that did not run on `provider`.
+
+    Args:
+        nodes: What ran where.
+        provider: The provider that was requested.
+
+    Returns:
+        One sentence about all such nodes; nothing if there are none.
+    """
     elsewhere: CounterType[Tuple[str, str]] = Counter(
-        (name, used) for name, used in nodes if name in EXPENSIVE and used != provider
+        (node.operator, node.provider)
+        for node in nodes
+        if node.operator in EXPENSIVE and node.provider != provider
     )
     if not elsewhere:
         return []
-    total = sum(name in EXPENSIVE for name, _ in nodes)
+    total = sum(node.operator in EXPENSIVE for node in nodes)
     return [
         "{} of the {} expensive nodes did not run on {}: {}".format(
             sum(elsewhere.values()),

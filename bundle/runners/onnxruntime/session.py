@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
+from bundle.device import processor
 from bundle.errors import BundleError
 from bundle.job import Job, NetworkFile
-from bundle.runners import Outputs, Runner
-from bundle.runners.contract import TensorInfo, check_contract
+from bundle.runners import EXECUTION, EXECUTION_AND_COPIES, Outputs, Runner, by_picture
+from bundle.runners.contract import TensorInfo, check_contract, output_names
+from bundle.runners.onnxruntime.nvidia import nvidia_gpu, nvidia_proof
 from bundle.runners.onnxruntime.placement import Placement
 
 try:
     import onnxruntime
+
+    from bundle.runners.onnxruntime.binding import MEMORY, Binding
 except ImportError as failure:
     raise BundleError(
         "onnxruntime cannot be imported: {}.".format(failure),
@@ -59,21 +64,40 @@ class OnnxruntimeRunner(Runner):
         except BundleError:
             self._placement.close()
             raise
-        self._output_names = [job.runner.boxes, job.runner.labels]
+        self._output_names = output_names(job)
+        self._binding = self._bind(job)
 
     def describe(self) -> Dict[str, Any]:
+        on_gpu = self._provider == "CUDAExecutionProvider"
+        ordinal = int(self._job.runner.options.get("provider", {}).get("device_id", 0))
         return {
             "runtime": "onnxruntime",
             "runtime_version": onnxruntime.__version__,
             "provider": self._provider,
             "providers": self._session.get_providers(),
+            "device_time": EXECUTION if self._separates_copies else EXECUTION_AND_COPIES,
+            "nodes": self._placement.nodes,
             "problems": self._placement.problems,
+            "device_proof": [nvidia_proof(ordinal) if on_gpu else processor()],
+            **(nvidia_gpu() if on_gpu else {}),
         }
 
     def run(self, batch: np.ndarray) -> Outputs:
-        start = time.perf_counter()
+        return self.run_all(batch)[0]
+
+    def run_all(self, batch: np.ndarray) -> List[Outputs]:
+        if self._placement.is_pending:
+            with self._placement.first:
+                return self._checked(batch)
+        return self._checked(batch)
+
+    def twin(self) -> Runner:
+        """See `Runner`: the same session, which several threads may call."""
+        return copy.copy(self)
+
+    def _checked(self, batch: np.ndarray) -> List[Outputs]:
         try:
-            boxes, labels = self._session.run(self._output_names, {self._job.runner.input: batch})
+            outputs = self._run(batch)
         except Exception as failure:  # onnxruntime's exceptions have no public base class
             raise BundleError(
                 "onnxruntime could not run the network: {}".format(_first_line(failure)),
@@ -82,15 +106,35 @@ class OnnxruntimeRunner(Runner):
                     self._provider, onnxruntime.__version__
                 ),
             ) from None
-        elapsed = (time.perf_counter() - start) * 1000.0
         # When a provider fails, onnxruntime replaces the session: the next picture would run
         # somewhere else.
         self._check_provider()
         self._placement.check(self._session)
-        return Outputs(boxes, labels, device_ms=elapsed)
+        return outputs
 
     def close(self) -> None:
         self._placement.close()
+
+    def _bind(self, job: Job) -> Optional[Binding]:
+        """Where the device has memory of its own, unless the job says otherwise."""
+        memory = job.runner.options.get("io_binding", MEMORY.get(self._provider))
+        if not memory:
+            return None
+        device = int(job.runner.options.get("provider", {}).get("device_id", 0))
+        return Binding(self._session, memory, device, job.runner.input, self._output_names)
+
+    @property
+    def _separates_copies(self) -> bool:
+        """Whether a device time has no copies in it: they are timed apart, or are none."""
+        return self._binding is not None or self._provider not in MEMORY
+
+    def _run(self, batch: np.ndarray) -> List[Outputs]:
+        if self._binding is not None:
+            timed = self._binding.run(batch)
+            return by_picture(timed.outputs, timed.h2d_ms, timed.device_ms, timed.d2h_ms)
+        start = time.perf_counter()
+        found = self._session.run(self._output_names, {self._job.runner.input: batch})
+        return by_picture(found, None, (time.perf_counter() - start) * 1000.0, None)
 
     def _check_provider(self) -> None:
         providers = self._session.get_providers()
@@ -106,7 +150,8 @@ class OnnxruntimeRunner(Runner):
 
 def _session_options(job: Job) -> Any:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = job.runner.threads
+    # A thread that calls the session computes, too: with several, this makes `threads` together.
+    options.intra_op_num_threads = max(1, job.runner.threads - job.runner.streams + 1)
     options.inter_op_num_threads = 1
     options.log_severity_level = _LOG_ERRORS
     if len(job.runner.networks) > 1:

@@ -5,16 +5,18 @@ By default OpenVINO computes in bfloat16 where a processor has it, and in float1
 
 from __future__ import annotations
 
+import copy
 import re
 import time
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
+from bundle.device import GPU, NPU, processor, proof
 from bundle.errors import BundleError
 from bundle.job import Job, NetworkFile
-from bundle.runners import Outputs, Runner
-from bundle.runners.contract import TensorInfo, check_contract
+from bundle.runners import EXECUTION, EXECUTION_AND_COPIES, Outputs, Runner, by_picture
+from bundle.runners.contract import TensorInfo, check_contract, output_names
 from bundle.runners.openvino.quiet import silence
 
 silence()
@@ -33,6 +35,8 @@ except ImportError as failure:
 _VERSION = openvino.__version__.split("-")[0]
 _PRECISION = "INFERENCE_PRECISION_HINT"
 _THREADS = "INFERENCE_NUM_THREADS"
+_STREAMS = "NUM_STREAMS"
+_LAYERS = ("Convolution", "DeformableConvolution", "FullyConnected")
 _TYPES = {"bf16": "bfloat16", "f16": "float16", "f32": "float32", "f64": "float64"}
 _TYPES.update({"i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64"})
 _TYPES.update({"u8": "uint8", "u16": "uint16", "u32": "uint32", "u64": "uint64"})
@@ -57,16 +61,29 @@ class OpenvinoRunner(Runner):
         _fix_shape(model, job, network)
         properties = _properties(job, self._device)
         _check_rounding(model, properties, network)
+        quantised = _is_quantised(model)  # compiling may rewrite the model
         compiled = _compile(core, model, self._device, properties, network)
-        self._description = _describe(core, compiled, self._device, properties, network)
+        self._description = _describe(
+            core, compiled, self._device, properties, network, job.runner.streams, quantised
+        )
         names = [tensor.name for tensor in _tensors(compiled.outputs, job)]
-        self._outputs = [names.index(job.runner.boxes), names.index(job.runner.labels)]
+        self._outputs = [names.index(name) for name in output_names(job)]
+        self._compiled = compiled
         self._request = compiled.create_infer_request()
+
+    def twin(self) -> Runner:
+        """See `Runner`: another request of the same compiled network."""
+        other = copy.copy(self)
+        other._request = self._compiled.create_infer_request()
+        return other
 
     def describe(self) -> Dict[str, Any]:
         return dict(self._description)
 
     def run(self, batch: np.ndarray) -> Outputs:
+        return self.run_all(batch)[0]
+
+    def run_all(self, batch: np.ndarray) -> List[Outputs]:
         start = time.perf_counter()
         try:
             # Not `infer`: with one thread it loses errors of operators whose shapes depend on the
@@ -74,9 +91,7 @@ class OpenvinoRunner(Runner):
             self._request.start_async({0: batch}, share_inputs=True)
             self._request.wait()
             # Copied, because the next run overwrites them.
-            boxes, labels = (
-                self._request.get_output_tensor(index).data.copy() for index in self._outputs
-            )
+            found = [self._request.get_output_tensor(index).data.copy() for index in self._outputs]
         except Exception as failure:  # OpenVINO's own errors share no public base
             raise BundleError(
                 "OpenVINO could not run the network: {}".format(_reason(failure)),
@@ -86,10 +101,10 @@ class OpenvinoRunner(Runner):
                 ),
             ) from None
         elapsed = (time.perf_counter() - start) * 1000.0
-        return Outputs(boxes, labels, device_ms=elapsed)
+        return by_picture(found, None, elapsed, None)
 
     def close(self) -> None:
-        self._request = None
+        self._request = self._compiled = None
 
 
 def _check_device(core: Any, requested: str) -> None:
@@ -130,7 +145,7 @@ def _read(network: NetworkFile) -> Any:
 
 def _fix_shape(model: Any, job: Job, network: NetworkFile) -> None:
     """Sets the sizes of an input that the graph leaves open to those of the job."""
-    if not model.inputs[0].get_partial_shape().is_dynamic:
+    if network.shape is None or not model.inputs[0].get_partial_shape().is_dynamic:
         return
     expected = list(job.preprocess.batch(network.shape))
     try:
@@ -145,8 +160,8 @@ def _fix_shape(model: Any, job: Job, network: NetworkFile) -> None:
 
 def _properties(job: Job, device: str) -> Dict[str, Any]:
     properties: Dict[str, Any] = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": "1",
+        "PERFORMANCE_HINT": "LATENCY" if job.runner.streams == 1 else "THROUGHPUT",
+        _STREAMS: str(job.runner.streams),
         "EXECUTION_MODE_HINT": "ACCURACY",
         _PRECISION: "f32",
     }
@@ -189,7 +204,13 @@ def _check_rounding(model: Any, properties: Dict[str, Any], network: NetworkFile
 
 
 def _describe(
-    core: Any, compiled: Any, requested: str, properties: Dict[str, Any], network: NetworkFile
+    core: Any,
+    compiled: Any,
+    requested: str,
+    properties: Dict[str, Any],
+    network: NetworkFile,
+    asked: int = 1,
+    quantised: bool = False,
 ) -> Dict[str, Any]:
     """Describes what was compiled, and compares it with what was requested.
 
@@ -215,24 +236,65 @@ def _describe(
             network.path,
             "Name a precision that the device has, or none, in runner.options.properties.",
         )
+    streams = compiled.get_property(_STREAMS)
+    if asked > 1 and streams != asked:
+        raise BundleError(
+            "{} pictures at once were requested, but {} runs {}.".format(asked, requested, streams),
+            network.path,
+            "Ask for fewer, with STREAMS: no more than there are threads.",
+        )
     description = {
         "runtime": "openvino",
         "runtime_version": _VERSION,
         "provider": requested,
         "providers": devices,
         "device": core.get_property(devices[0], "FULL_DEVICE_NAME"),
+        "device_proof": [_proof(core, devices[0])],
         "precision": _TYPES.get(precision, precision),
+        # A processor reads the input where it is.
+        "device_time": EXECUTION if requested == "CPU" else EXECUTION_AND_COPIES,
         "problems": [],
     }
     if requested == "CPU":
         # At most one for each core, whatever was requested.
         description["threads"] = compiled.get_property(_THREADS)
+    if quantised:
+        description["layers"] = _count_layers(compiled)
+        if not description["layers"]["int8"]:
+            description["problems"] = ["the network is int8, and no layer of it computes in int8"]
     return description
+
+
+def _is_quantised(model: Any) -> bool:
+    return any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
+
+
+def _count_layers(compiled: Any) -> Dict[str, int]:
+    """How many layers with weights compute in int8, and how many do not."""
+    found = {"int8": 0, "float": 0}
+    for node in compiled.get_runtime_model().get_ops():
+        facts = node.get_rt_info()
+        if facts["layerType"].astype(str) in _LAYERS:
+            kernel = facts["primitiveType"].astype(str)
+            found["int8" if kernel.lower().endswith("_i8") else "float"] += 1
+    return found
+
+
+def _proof(core: Any, device: str) -> Dict[str, Any]:
+    """A processor by the system; another device by its driver, through OpenVINO."""
+    if device == "CPU":
+        return processor()
+    kind = NPU if device.startswith("NPU") else GPU
+    try:
+        serial = str(core.get_property(device, "DEVICE_UUID"))
+    except Exception:  # a plugin without the property; OpenVINO's own errors share no public base
+        serial = None
+    return proof(kind, str(core.get_property(device, "FULL_DEVICE_NAME")), "OpenVINO", serial)
 
 
 def _tensors(ports: Sequence[Any], job: Job) -> Sequence[TensorInfo]:
     """Inputs or outputs as the contract describes them; of several names, the expected one."""
-    wanted = (job.runner.input, job.runner.boxes, job.runner.labels)
+    wanted = (job.runner.input, *output_names(job))
     found = []
     for port in ports:
         names = sorted(port.get_names(), key=lambda name: (name not in wanted, name))
@@ -253,3 +315,28 @@ def _reason(failure: Exception) -> str:
     if "Summary:" in lines:
         return "; ".join(line.lstrip("- ") for line in lines[lines.index("Summary:") + 1 :])
     return lines[-1] if lines else type(failure).__name__
+
+
+def values(job: Job, picture: np.ndarray, names: Sequence[str]) -> Dict[str, np.ndarray]:
+    """Values inside a network, by the names that they have in its file.
+
+    Args:
+        job: The network; its outputs need not be among the names.
+        picture: Its input.
+
+    Returns:
+        The values that OpenVINO's graph still has; its front end replaces some operators by others.
+    """
+    network = job.runner.networks[0]
+    device = job.runner.provider or "CPU"
+    core = openvino.Core()
+    _check_device(core, device)
+    model = _read(network)
+    known = {name for node in model.get_ops() for port in node.outputs() for name in port.names}
+    kept = [name for name in names if name in known]
+    present = {name for port in model.outputs for name in port.names}
+    model.add_outputs([name for name in kept if name not in present])
+    _fix_shape(model, job, network)
+    compiled = _compile(core, model, device, _properties(job, device), network)
+    found = compiled({0: picture})
+    return {name: np.array(found[compiled.output(name)]) for name in kept}

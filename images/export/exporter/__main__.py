@@ -43,6 +43,15 @@ def arguments(argv):
         metavar=("H", "W"),
         help="shape for calibrating random weights, so that they are equal for all shapes",
     )
+    parser.add_argument(
+        "--also-shape",
+        type=int,
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("H", "W"),
+        help="another shape at which the pictures are references; the graph is not traced there",
+    )
     parser.add_argument("--padding", choices=("centre", "corner"), default="centre")
     parser.add_argument(
         "--pictures",
@@ -70,8 +79,8 @@ def run(options):
     from .errors import ExportError
 
     models.check_shape(*options.shape)
-    if options.calibration_shape:
-        models.check_shape(*options.calibration_shape)
+    for other in [options.calibration_shape or options.shape] + options.also_shape:
+        models.check_shape(*other)
     cfg = models.load_config(options.config)
 
     import mmcv
@@ -105,10 +114,11 @@ def run(options):
     started = time.time()
     model = models.build(cfg)
     weights = sum(parameter.numel() for parameter in model.parameters()) * 4
-    resources.check(weights, shape, len(files) + 1, options.out)
-    quiet = list(pictures.quiet(shape, normalisation))
-    load = lambda file: pictures.read(file, shape, normalisation, options.padding)  # noqa: E731
-    traced = load(files[0])
+    shapes = [shape] + [tuple(other) for other in options.also_shape]
+    total = (len(files) + 1) * len(shapes)
+    largest = max(shapes, key=lambda one: one[0] * one[1])
+    resources.check(weights, largest, total, options.out)
+    traced = pictures.read(files[0], shape, normalisation, options.padding)
     weights_started = time.time()
     if options.checkpoint:
         checkpoint.load(model, options.checkpoint)
@@ -139,9 +149,29 @@ def run(options):
             arrays["noise{}_boxes".format(index)] = others
             arrays["noise{}_labels".format(index)] = other_classes
         np.savez(os.path.join(options.out, file), **arrays)
-        listed.append({"name": name, "file": file, "traced": traced, "detections": len(found)})
-        emit("progress", phase="reference", done=len(listed), total=len(files) + 1)
+        entry = {"name": name, "file": file, "traced": traced, "detections": len(found)}
+        listed.append(dict(entry, shape=list(picture.shape[2:])))
+        emit("progress", phase="reference", done=len(listed), total=total)
         return found, classes
+
+    def keep_others(shape, files):
+        """The pictures of a shape besides the traced one, one of them without detections."""
+        before = len(listed)
+        for file in files:
+            picture = pictures.read(file, shape, normalisation, options.padding)
+            keep(os.path.basename(file), picture)
+        quiet = list(pictures.quiet(shape, normalisation))
+        while quiet and not any(entry["detections"] == 0 for entry in listed[before:]):
+            name, picture = quiet.pop(0)
+            found, _ = reference.detect(model, picture)
+            if not len(found):
+                keep(name, picture)
+        if not any(entry["detections"] == 0 for entry in listed[before:]):
+            raise ExportError(
+                "The detector finds objects in every picture, even in those without content, so "
+                "the case of no detections cannot be verified.",
+                next="Add a picture in which it finds nothing to --pictures.",
+            )
 
     expected, classes = keep(os.path.basename(files[0]), traced, traced=True)
     same = boxes.shape == expected.shape and np.array_equal(labels, classes)
@@ -151,19 +181,9 @@ def run(options):
             where=files[0],
             next="This is a bug in the exporter: report it with the config.",
         )
-    for file in files[1:]:
-        keep(os.path.basename(file), load(file))
-    while quiet and not any(entry["detections"] == 0 for entry in listed[1:]):
-        name, picture = quiet.pop(0)
-        found, _ = reference.detect(model, picture)
-        if not len(found):
-            keep(name, picture)
-    if not any(entry["detections"] == 0 for entry in listed[1:]):
-        raise ExportError(
-            "The detector finds objects in every picture, even in those without content, so the "
-            "case of no detections cannot be verified.",
-            next="Add a picture in which it finds nothing to --pictures.",
-        )
+    keep_others(shape, files[1:])
+    for other in shapes[1:]:
+        keep_others(other, files)
 
     with open(options.config, "rb") as file:
         config_digest = hashlib.sha256(file.read()).hexdigest()

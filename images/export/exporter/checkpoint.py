@@ -5,6 +5,7 @@ import os
 
 import torch
 
+from . import tensors
 from .errors import ExportError
 
 #: Counters of batch norms for training; inference does not read them.
@@ -37,7 +38,17 @@ def check_digest(path, expected):
 def read(path):
     """The state dict in a checkpoint file, either bare or as saved by mmcv's runner."""
     try:
-        content = torch.load(path, map_location="cpu")
+        tensors.check_container(path)
+        content = torch.load(path, map_location="cpu", pickle_module=tensors)
+    except tensors.Refused as error:
+        raise ExportError(
+            "The checkpoint has not been read: {}. A checkpoint is a pickle, and reading this one "
+            "would do more than build tensors.".format(error),
+            where=path,
+            next="Do not trust the file: take it from its publisher and compare its sha256. Of a "
+            "model of your own, save the weights only: "
+            "torch.save({'state_dict': model.state_dict()}, file).",
+        ) from error
     except Exception as error:  # a broken pickle or archive can raise almost anything
         raise ExportError(
             "The checkpoint cannot be read ({}: {}): it is truncated, or not a PyTorch checkpoint. "

@@ -6,15 +6,18 @@ import torch
 from .deform import deform_conv2d, deform_conv_as
 
 
-def detect(model, picture):
+def detect(model, picture, inside=None):
     """mmdet's `simple_test` of one picture (1,3,H,W).
+
+    `inside` is the height and width of the picture without its padding, to which mmdet clips boxes;
+    by default those of the whole input.
 
     Returns boxes float32 (n,5) in network pixels and labels int64 (n), in mmdet's order. Only the
     kernel of deformable convolution is replaced; everything else is mmdet's and mmcv's own code.
     """
     height, width = picture.shape[2:]
     meta = {
-        "img_shape": (height, width, 3),
+        "img_shape": tuple(inside or (height, width)) + (3,),
         "ori_shape": (height, width, 3),
         "pad_shape": (height, width, 3),
         "scale_factor": 1.0,

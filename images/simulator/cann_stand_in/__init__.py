@@ -1,4 +1,3 @@
 """Shared code of the stand-ins for CANN. Python 3.9, numpy, onnx, onnxruntime."""
 
 SIMULATED = True
-VERSION = "5.1.RC2"

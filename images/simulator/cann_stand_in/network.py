@@ -11,26 +11,27 @@ class SimulatedNetwork:
 
     Args:
         facts: The metadata of the om file.
-        graph: The executable graph's bytes.
+        graphs: The executable graphs' bytes by gear (rows, columns), or by () without gears.
         aipp: The text of the AIPP configuration; None: the input is float32 NCHW.
     """
 
-    def __init__(self, facts, graph, aipp):
+    def __init__(self, facts, graphs, aipp):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self.facts = facts
         self.bytes_in = aipp is not None
         self._aipp = Aipp(aipp) if aipp is not None else None
-        self._session = onnxruntime.InferenceSession(
-            graph, options, providers=["CPUExecutionProvider"]
-        )
+        self._sessions = {
+            gear: onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            for gear, graph in graphs.items()
+        }
 
-    def run(self, feeds):
+    def run(self, feeds, gear=()):
         """Runs the network: {input: array} to {tensor: array}."""
         if self._aipp is not None:
             feeds = {name: self._aipp.normalise(array) for name, array in feeds.items()}
         names = [one["tensor"] for one in self.facts["outputs"]]
-        return dict(zip(names, self._session.run(names, feeds)))
+        return dict(zip(names, self._sessions[gear].run(names, feeds)))
 
 
 class Aipp:

@@ -20,6 +20,15 @@ ASCEND = {
 }
 
 
+# What the fusion passes of atc make of them: the operators that need a kernel.
+KERNELS = {
+    "DeformableConv2D": "DeformableOffsets",
+    "DeformableOffsets": "DeformableOffsets",
+    "RoiExtractor": "RoiExtractor",
+    "BatchMultiClassNMS": "BatchMultiClassNonMaxSuppression",
+}
+
+
 def node_type(node, imports):
     """The type by which atc looks up a node.
 

@@ -20,6 +20,11 @@ def of_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def of_bytes(content: bytes) -> str:
+    """The sha256 of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def of_unchanged_file(path: Path) -> str:
     """The sha256 of a file's content, computed again only if the file has changed meanwhile.
 

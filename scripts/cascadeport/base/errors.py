@@ -20,12 +20,16 @@ class ExitCode(IntEnum):
         code.meaning = meaning
         return code
 
-    OK = 0, "done; every result of this run is valid"
+    OK = 0, "done; every result of this run is valid and good enough, as far as that was asked"
     INTERNAL = 1, "internal error: a bug in Cascadeport; `--debug` shows the traceback"
     INPUT = 2, "bad input: an option, a card, a data set, a host; nothing was started"
     STAGE = 3, "a stage failed; finished stages are kept, and the same command continues from there"
     INVALID = 4, "the run ended, and its result is INVALID; the table says why"
     OUTPUT = 5, "the output could not be written; finished stages are kept"
+    FAILED = 6, "the run ended, and a result is not good enough: FAIL; the table says why"
+    UNDECIDED = 7, "the run ended, and nothing tells whether a result is good enough: UNDECIDED"
+    UNVERIFIED = 8, "what was verified is not what was signed; every difference is named"
+    REGRESSED = 9, "something is missing or worse than in the earlier run, without a reason"
     HANGUP = 129, "stopped by SIGHUP; finished stages are kept"
     INTERRUPTED = 130, "stopped by Ctrl-C; finished stages are kept"
     BROKEN_PIPE = 141, "nobody reads standard output any more"

@@ -38,12 +38,14 @@ class Command:
         meaning: What it does, in Markdown.
         run: Runs it and returns its exit code.
         fields: The options that it takes, besides `--debug`.
+        words: Those of them that words of their own give as well, in this order: `explain A B`.
     """
 
     name: str
     meaning: str
     run: Callable[[Call], int]
     fields: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
     @property
     def options(self) -> tuple[Option, ...]:

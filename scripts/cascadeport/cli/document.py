@@ -45,8 +45,9 @@ Messages use the notation of the way you came in: `LIMIT=3` from make, `--limit 
 
 {options}
 
-`--dry-run` and `--targets` belong to `all`, `--json` to `plan` and `doctor`; `--debug` works with
-every command, before or after its name. In make a flag is 1 or 0.
+`--dry-run` belongs to `all`, `--targets` to `all` and `tune`, `--budget` to `tune`, `--against`,
+`--expected` and `--export` to `compare`, `--json` to `plan`, `doctor`, `explain`, `tune` and
+`history`; `--debug` works with every command, before or after its name. In make a flag is 1 or 0.
 
 ## Environment variables
 
@@ -66,6 +67,10 @@ These are read either way, and no others: a `MODEL` or `DEBUG` in your shell mea
 
 On a terminal there are progress bars with rate and time left; elsewhere there are plain lines.
 They go to standard error. Characters that the terminal's encoding lacks are written as escapes.
+
+The comparison goes to standard output: on a terminal as a table of as many columns as fit, with the
+others below each row, in a pipe as Markdown. Both have the same numbers, and neither has columns
+that are empty in every row.
 """
 
 _MAKE = """\

@@ -15,6 +15,8 @@ from cascadeport.cli.commands import COMMANDS, NAMED
 from cascadeport.cli.door import Door, WordedReporter
 from cascadeport.config.options import Option, table
 
+# Where argparse keeps a word that stands for an option, before the option's field.
+_WORD = "word:"
 _LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 _NO_VALUE = re.compile(r"argument (--[\w-]+)(?:/\S+)?: expected one argument")
 _VALUE_OF_FLAG = re.compile(r"argument (--[\w-]+)(?:/\S+)?: ignored explicit argument (.*)")
@@ -74,7 +76,12 @@ def parse(words: Sequence[str], door: Door) -> tuple[Command, Call] | None:
     # What was typed goes last: the last one counts.
     given, extra = top().parse_known_args(_with(words, command.name, door.words(command)))
     _check_known(words, extra, [each.flag for each in takes], command)
-    values = {key: value for key, value in vars(given).items() if key != "command"}
+    found = {key: value for key, value in vars(given).items() if key != "command"}
+    values = {key: value for key, value in found.items() if not key.startswith(_WORD)}
+    for field in command.words:
+        # The command line's word counts more than make's variable.
+        if found.get(_WORD + field) is not None:
+            values[field] = found[_WORD + field]
     options, request = table.read(values)
     call = Call(options, request, frozenset(values), door.worded, WordedReporter(door))
     return command, call
@@ -124,6 +131,10 @@ def top() -> argparse.ArgumentParser:
         )
         for option in command.options:
             _add(sub, option)
+        for option in (each for each in command.options if each.field in command.words):
+            where = _WORD + option.field
+            name = option.variable if len(command.words) > 1 else option.metavar
+            sub.add_argument(where, nargs="?", type=option.value, metavar=name)
     return parser
 
 

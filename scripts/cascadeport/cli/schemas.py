@@ -16,8 +16,10 @@ from cascadeport import backends
 from cascadeport.base.files import write_text
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.config import cards
+from cascadeport.explain.record import Explanation
 from cascadeport.results.comparison import Comparison
 from cascadeport.results.result import Result
+from cascadeport.tune.record import Frontier
 
 FOLDER = REPOSITORY / "docs" / "schemas"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -30,6 +32,8 @@ def all_schemas() -> dict[str, dict[str, Any]]:
         "targets": _targets(),
         "result": _written(Result, "One target's result: result.json"),
         "comparison": _written(Comparison, "All results of a model on a data set: comparison.json"),
+        "frontier": _written(Frontier, "What a search of the fastest found: frontier.json"),
+        "explanation": _written(Explanation, "Why two rows differ: explain-A-B.json"),
     }
 
 

@@ -7,18 +7,21 @@ from cascadeport.base.errors import ExitCode
 from cascadeport.base.progress import Reporter
 from cascadeport.config import targets
 from cascadeport.config.options import Options
+from cascadeport.quantise.environment import ENVIRONMENT as QUANTISE
 
 
 def install(options: Options, reporter: Reporter, target: str | None) -> ExitCode:
-    """Installs the environments of targets that have one of their own.
+    """Installs the environments of targets that have one of their own; for int8 also the tools.
 
     Args:
         target: Which target; None: every one.
     """
     known = targets.load(options.targets, backends.row)
     rows = targets.selected(target, known)
-    for row in rows:
-        environment = backends.of(row).environment
+    environments = [backends.of(row).environment for row in rows]
+    if options.precision == "int8":
+        environments.append(QUANTISE)
+    for environment in environments:
         if environment is not None:
             environment.install(reporter)
             print(f"{environment.folder}: {environment.lock}")

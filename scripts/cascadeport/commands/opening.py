@@ -62,6 +62,14 @@ def _engine(
     options: Options, target: Target, backend: Backend[Any], environ: Mapping[str, str]
 ) -> tuple[Host, Engine]:
     name = options.engine or target.engine
+    if name != "swarm":
+        for flag, given in (("--volume", options.volume), ("--registry", options.registry)):
+            if given is not None:
+                raise CascadeportError(
+                    f"{flag} is for the nodes of a swarm.",
+                    where=f"{flag} {given}",
+                    next="Leave it out, or add --engine swarm.",
+                )
     if name == "local":
         if target.engine != "local":
             raise CascadeportError(
@@ -69,13 +77,26 @@ def _engine(
                 where="--engine local",
                 next="Leave --engine out, or use --engine docker.",
             )
+        from cascadeport.engines import sandbox
+
+        if options.platform is not None:
+            raise CascadeportError(
+                "A platform is what containers are built for, and this target's commands run "
+                "without one.",
+                where=f"--platform {options.platform}",
+                next="Leave it out, or add --engine docker.",
+            )
         from cascadeport.engines.local import LocalEngine
 
-        return Host(), LocalEngine(backend)
+        return Host(), LocalEngine(backend, environ.get(sandbox.VARIABLE, ""))
     # The docker SDK is slow to import and not needed on a laptop without containers.
     from cascadeport.containers.engine import DockerEngine
 
     host = hosts.find(options.target, hosts.load(REPOSITORY / hosts.FILE), environ)
+    if name == "swarm":
+        from cascadeport.containers.swarm import SwarmEngine
+
+        return host, SwarmEngine(options.target, target, backend, options, host, environ)
     return host, DockerEngine(options.target, target, backend, options, host, environ)
 
 

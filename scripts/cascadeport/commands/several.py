@@ -6,35 +6,42 @@ host would share its processor, and their speeds would be worth nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Lock
 
 from cascadeport import backends
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import PACKAGE, REPOSITORY
 from cascadeport.base.progress import Reporter
+from cascadeport.commands.opening import opened
 from cascadeport.config import hosts, targets
 from cascadeport.config.hosts import Host
 from cascadeport.config.options import Options, table
+from cascadeport.core import store
+from cascadeport.pipeline.planner import plan
+from cascadeport.report import files as comparison_files
+from cascadeport.results import collate, printing
+from cascadeport.results.comparison import Comparison
 
 # The exit code of a run whose targets ended differently is the worst of theirs.
-_WORST_FIRST = (1, 3, 2, 4)
+_WORST_FIRST = (1, 3, 2, 4, 6, 7)
 _HERE = "this machine"
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How one target's run ended: its exit code, and the table that it printed."""
+    """How one target's run ended."""
 
     target: str
     code: int
-    table: str
 
 
 def names(text: str, options: Options) -> tuple[str, ...]:
@@ -92,14 +99,33 @@ def run(
         except BaseException:
             runs.stop()
             raise
-    # The last table of a folder has the rows of all its targets.
-    for text in {one.table.split("\n", 1)[0]: one.table for one in runs.order}.values():
-        print(text)
+    for comparison in compared(found, options, reporter):
+        printing.show(comparison)
     for one in ended:
         if one.code:
             reporter.line("failed", f"{one.target}: exit code {one.code}", "bold red")
     codes = {one.code for one in ended}
     return next((code for code in _WORST_FIRST if code in codes), max(codes))
+
+
+def compared(found: Sequence[str], options: Options, reporter: Reporter) -> Iterator[Comparison]:
+    """The comparisons of the targets, computed again: one for each folder that has results.
+
+    Targets share one unless each runs its own default model.
+    """
+    done: set[Path] = set()
+    for name in found:
+        own = replace(options, target=name)
+        # What is wrong with a target was said when it ran.
+        with contextlib.suppress(CascadeportError), opened(own, reporter) as context:
+            made = plan(context)
+            if made.folder in done or not (made.folder / comparison_files.NAME).exists():
+                continue
+            done.add(made.folder)
+            with store.locked(made.folder, wait=True):
+                known = collate.known(made, context)
+                table = comparison_files.update(made, context, known)
+            yield table
 
 
 class _Runs:
@@ -112,7 +138,6 @@ class _Runs:
         self._lock = Lock()
         self._processes: list[subprocess.Popen[str]] = []
         self._stopped = False
-        self.order: list[Ended] = []
 
     def in_turn(self, members: Sequence[str]) -> list[Ended]:
         """Runs the targets of one host, one after the other."""
@@ -129,12 +154,13 @@ class _Runs:
     def _one(self, name: str) -> Ended:
         with self._lock:
             if self._stopped:
-                return Ended(name, 130, "")
+                return Ended(name, 130)
             process = subprocess.Popen(
                 [*command_line(self._options, name), *self._more],
                 # Its output is read here as UTF-8, whatever this terminal is.
                 env={**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"},
-                stdout=subprocess.PIPE,
+                # Its table is printed once, when all have ended.
+                stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
                 errors="replace",
@@ -143,14 +169,6 @@ class _Runs:
             )
             self._processes.append(process)
         assert process.stderr is not None
-        assert process.stdout is not None
-        with ThreadPoolExecutor(1) as reading:
-            table = reading.submit(process.stdout.read)
-            for line in process.stderr:
-                self._reporter.line(name, line.rstrip("\n"))
-            code = process.wait()
-            ended = Ended(name, code, table.result())
-        with self._lock:
-            if ended.table:
-                self.order.append(ended)
-        return ended
+        for line in process.stderr:
+            self._reporter.line(name, line.rstrip("\n"))
+        return Ended(name, process.wait())

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     ValidationInfo,
@@ -20,29 +19,20 @@ from cascadeport.base.errors import CascadeportError
 from cascadeport.base.reading import is_dir, is_file, user_path
 from cascadeport.base.suggest import suggest
 from cascadeport.base.text import printable
-from cascadeport.config.schema import Strict, as_tuple, counted, read_toml, validate
+from cascadeport.config.gate import Gate
+from cascadeport.config.published import Published, Reference
+from cascadeport.config.schema import (
+    Line,
+    Number,
+    Sha256,
+    Strict,
+    as_tuple,
+    counted,
+    read_toml,
+    validate,
+)
 
-
-def _as_float(value: Any) -> Any:
-    # TOML distinguishes 58 from 58.0; for a mean or a threshold either will do.
-    if not isinstance(value, int) or isinstance(value, bool):
-        return value
-    try:
-        return float(value)
-    except OverflowError:
-        raise ValueError("must be a number that a float can hold") from None
-
-
-def _one_line(value: str) -> str:
-    if printable(value) != value:
-        raise ValueError("must not have control characters in it")
-    return value
-
-
-Line = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
-"""A text that tables show."""
 Id = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-Number = Annotated[float, BeforeValidator(_as_float)]
 Triple = Annotated[tuple[Number, Number, Number], BeforeValidator(as_tuple)]
 Edge = Annotated[int, Field(gt=0, le=8192)]
 Pair = Annotated[tuple[Edge, Edge], BeforeValidator(as_tuple)]
@@ -50,7 +40,12 @@ Shape = tuple[int, int]
 """Rows and columns, in pixels."""
 # Every stride of a backbone with a pyramid of five levels divides this.
 MULTIPLE = 32
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def bounds(edges: tuple[int, int]) -> tuple[Shape, ...]:
+    """The smallest shapes for the widest and the highest picture with these edges."""
+    long, short = (-(-edge // MULTIPLE) * MULTIPLE for edge in edges)
+    return tuple(dict.fromkeys([(short, long), (long, short)]))
 
 
 class Class(Strict):
@@ -64,12 +59,14 @@ class Input(Strict):
     """The network's input and the preprocessing that leads to it.
 
     `size` is in pixels, a square that the long edge fills. Or there are `shapes` (rows, columns),
-    and pictures are resized so that long and short edge are at most `resize`. `mean` and `std` are
-    in the units of a byte (0-255) and in the order of `channels`.
+    and pictures are resized so that long and short edge are at most `resize`. With `own_shapes`
+    every picture has a shape of its own instead: its edges, rounded up to multiples of 32. `mean`
+    and `std` are in the units of a byte (0-255) and in the order of `channels`.
     """
 
     name: str = "input"
     dtype: Literal["float32", "uint8"] = "float32"
+    own_shapes: bool = False
     shapes: Annotated[tuple[Pair, ...], BeforeValidator(as_tuple)] | None = None
     resize: Pair | None = Field(default=None, validate_default=True)
     size: Edge | None = Field(default=None, validate_default=True)
@@ -80,7 +77,12 @@ class Input(Strict):
 
     @property
     def canvases(self) -> tuple[Shape, ...]:
-        """The shapes that networks take, in the order in which pictures try them."""
+        """The shapes that networks take, in the order in which pictures try them.
+
+        Where every picture has a shape of its own, the largest of them.
+        """
+        if self.own_shapes:
+            return bounds(self.edges)
         return ((self.size, self.size),) if self.size else self.shapes or ()
 
     @property
@@ -95,14 +97,20 @@ class Input(Strict):
     @property
     def described(self) -> str:
         """How tables name the input: `1216x1216`, or every shape and what pictures become."""
+        if self.own_shapes:
+            return "own shapes, pictures to {}x{}".format(*self.edges)
         shapes = ", ".join(f"{height}x{width}" for height, width in self.canvases)
         return shapes if self.size else "{}, pictures to {}x{}".format(shapes, *self.edges)
 
     @field_validator("shapes")
     @classmethod
-    def _shapes(cls, value: tuple[Shape, ...] | None) -> tuple[Shape, ...] | None:
+    def _shapes(
+        cls, value: tuple[Shape, ...] | None, info: ValidationInfo
+    ) -> tuple[Shape, ...] | None:
         if value is None:
             return None
+        if info.data.get("own_shapes"):
+            raise ValueError("with 'own_shapes' every picture has its own; leave one of them out")
         if not value:
             raise ValueError("empty; give [rows, columns] of each shape")
         if len(set(value)) != len(value):
@@ -120,7 +128,7 @@ class Input(Strict):
             if shapes:
                 raise ValueError("missing; [long edge, short edge] of pictures in these shapes")
             return None
-        if info.data.get("shapes", ()) is None:
+        if info.data.get("shapes", ()) is None and not info.data.get("own_shapes"):
             raise ValueError("it belongs to 'shapes'; the long edge of a picture fills 'size'")
         long, short = value
         if long < short:
@@ -136,6 +144,10 @@ class Input(Strict):
     @field_validator("size")
     @classmethod
     def _size(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if info.data.get("own_shapes"):
+            if (value is None) == (info.data.get("resize") is None):
+                raise ValueError("with 'own_shapes', either 'size' or 'resize' says how large")
+            return value
         if value is None and info.data.get("shapes", ()) is None:
             raise ValueError("missing; or give 'shapes' and 'resize'")
         if value is not None and info.data.get("shapes"):
@@ -215,13 +227,6 @@ class Checkpoint(Strict):
         return self
 
 
-class Reference(Strict):
-    """A published accuracy, and where it was published."""
-
-    map: Number = Field(ge=0, le=1)
-    source: str = Field(min_length=1)
-
-
 class Contents(Strict):
     """What is written in a model card."""
 
@@ -232,6 +237,8 @@ class Contents(Strict):
     graph: Graph | None = None
     checkpoint: Checkpoint | None = None
     reference: Reference | None = None
+    published: Annotated[tuple[Published, ...], BeforeValidator(as_tuple)] = ()
+    gate: Gate = Gate()
     data: str | None = None
 
     @field_validator("classes")
@@ -253,7 +260,9 @@ class Contents(Strict):
         if self.graph is None and self.checkpoint is None:
             raise ValueError("the card needs a [graph] or a [checkpoint]")
         graphs, shapes = self.graph.all if self.graph else (), self.input.canvases
-        if graphs and len(graphs) != len(shapes):
+        # A neutral graph can be given every shape.
+        one_for_all = self.graph is not None and self.graph.path and self.graph.kind == "neutral"
+        if graphs and len(graphs) != len(shapes) and not one_for_all:
             raise ValueError(f"[graph] has {len(graphs)} files, input.shapes {len(shapes)} shapes")
         if self.graph is None and self.checkpoint and self.checkpoint.config is None:
             raise ValueError("without a [graph], [checkpoint] needs 'config' to export from")
@@ -269,12 +278,31 @@ class Card(Contents):
         stem: The file's stem.
         folder: Where relative paths in it start from.
         seed: Of random weights; None: the card's own.
+        exported_at: The shapes at which it is exported and verified, where a run has others.
     """
 
     name: str
     stem: str
     folder: Path
     seed: int | None = None
+    exported_at: tuple[Shape, ...] = ()
+
+    @property
+    def own_canvases(self) -> tuple[Shape, ...]:
+        """The shapes of the card itself, whatever a run was asked for."""
+        return self.exported_at or self.input.canvases
+
+    @property
+    def traced(self) -> Shape:
+        """The shape at which its graph is exported."""
+        return self.own_canvases[0]
+
+    def is_of(self, figures: Reference | Published, data: str) -> bool:
+        """Whether published figures are for a data set of this name.
+
+        Where nothing says which one they are for, they are for the card's own, else for COCO.
+        """
+        return (figures.data or self.data or "coco") == data
 
     def file(self, path: str) -> Path:
         """The absolute path of a file that the card names.
@@ -422,10 +450,13 @@ def _check_files(card: Card, path: Path) -> None:
         named.append((table, one.path, one.sha256))
     if card.checkpoint and card.checkpoint.path and not card.checkpoint.urls:
         named.append(("checkpoint", card.checkpoint.path, card.checkpoint.sha256))
+    if card.reference and card.reference.detections:
+        named.append(("reference", card.reference.detections, card.reference.sha256))
     for table, name, expected in named:
         file = card.file(name)
         if not is_file(file):
-            details.append(f"{table}.path: there is no file {file}")
+            key = "detections" if table == "reference" else "path"
+            details.append(f"{table}.{key}: there is no file {file}")
         elif expected and (found := digest.of_file(file)) != expected:
             details.append(
                 f"{table}.sha256: {file} has {found}, the card says {expected}; "

@@ -39,10 +39,24 @@ class DeviceRequest(Strict):
     capabilities: list[str]
 
 
+class DiscreteResource(Strict):
+    """How many of a kind; see `GenericResource`."""
+
+    kind: str
+    value: int = Field(ge=1)
+
+
+class GenericResource(Strict):
+    """What a task of Docker Swarm needs of a node, by the name that the node gives it."""
+
+    discrete_resource_spec: DiscreteResource
+
+
 class Reservations(Strict):
-    """See `DeviceRequest`."""
+    """See `DeviceRequest`. `generic_resources` are for Docker Swarm alone."""
 
     devices: list[DeviceRequest] = Field(default_factory=list)
+    generic_resources: list[GenericResource] = Field(default_factory=list)
 
 
 class Resources(Strict):
@@ -142,6 +156,20 @@ def load(path: Path, variables: Mapping[str, str]) -> dict[str, Service]:
     # A base that others extend (another file's, mostly) is no service of its own.
     values = {"services": {k: v for k, v in services.items() if "image" in v}}
     return validate(_File, values, where=str(path), what="compose file").services
+
+
+def declared(path: Path, name: str) -> dict[str, Any]:
+    """A service as the file writes it: what it extends put under it, and variables left alone.
+
+    Raises:
+        CascadeportError: The file is missing, is not YAML, or has no such service.
+    """
+    services = _read(path)
+    if name not in services:
+        raise CascadeportError(
+            f"There is no service {name}.", where=str(path), next=f"{suggest(name, services)}."
+        )
+    return _extended(services[name], path)
 
 
 def _read(path: Path) -> dict[str, Any]:

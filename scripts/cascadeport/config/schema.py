@@ -7,13 +7,21 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.reading import read_bytes
 from cascadeport.base.suggest import suggest
+from cascadeport.base.text import printable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,6 +40,29 @@ def as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _as_float(value: Any) -> Any:
+    # TOML distinguishes 58 from 58.0; for a mean or a threshold either will do.
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError("must be a number that a float can hold") from None
+
+
+Number = Annotated[float, BeforeValidator(_as_float)]
+"""A number with or without a decimal point."""
+
+
+def _one_line(value: str) -> str:
+    if printable(value) != value:
+        raise ValueError("must not have control characters in it")
+    return value
+
+
+Line = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
+"""A text that tables show."""
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 LIMIT = 4 << 20
 """The largest TOML or compose file that is read, in bytes: thousands of classes fit."""
 Table = TypeVar("Table", bound=BaseModel)

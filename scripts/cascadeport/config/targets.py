@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.suggest import suggest
-from cascadeport.config.cards import Number
+from cascadeport.config.gate import Gate
 from cascadeport.config.schema import Strict, counted, read_toml, validate
 
 
@@ -22,13 +22,14 @@ class Semantics(Strict):
         nms_levels: Whether NMS of proposals compares boxes `within` a pyramid level, as PyTorch
             does, or `across` all.
         nms_precision: `float32`, or `float16`: boxes and scores are rounded before NMS.
-        precision: What the network computes in, where the lowering has a choice.
+        precision: What the network computes in, where the lowering or a tool that quantises has a
+            choice.
     """
 
     proposals: int | None = Field(default=None, gt=0)
     nms_levels: Literal["within", "across"] | None = None
     nms_precision: Literal["float32", "float16"] | None = None
-    precision: Literal["float32", "float16"] | None = None
+    precision: Literal["float32", "float16", "int8"] | None = None
 
     def overridden(self, other: Semantics) -> Semantics:
         """These, but what `other` says."""
@@ -58,16 +59,6 @@ class Semantics(Strict):
         return ", ".join(part for part in parts if part)
 
 
-class Published(Strict):
-    """Figures from elsewhere. They are shown as published, never as measured."""
-
-    model: str
-    map: Number | None = Field(default=None, ge=0, le=1)
-    chip_ips: Number | None = Field(default=None, gt=0)
-    device_ips: Number | None = Field(default=None, gt=0)
-    source: str = Field(min_length=1)
-
-
 class Target(Strict):
     """One row of targets.toml: what every target has. Its backend's own keys are in a subclass.
 
@@ -80,7 +71,7 @@ class Target(Strict):
         model: The card that is run unless the user names another.
         data: The data set, likewise; a card may name its own.
         semantics: What its lowering changes in the model's meaning.
-        published: Figures from elsewhere.
+        gate: What is good enough on this target, where the card's gate is not.
     """
 
     title: str = Field(min_length=1)
@@ -91,7 +82,7 @@ class Target(Strict):
     model: str
     data: str
     semantics: Semantics = Semantics()
-    published: Published | None = None
+    gate: Gate | None = None
 
 
 def load(path: Path, row: Callable[[str], type[Target]]) -> dict[str, Target]:
@@ -151,3 +142,13 @@ def find(name: str, targets: Mapping[str, Target]) -> Target:
             next="--target takes one of: " + ", ".join(targets),
         )
     return targets[name]
+
+
+def of_row(row: str, targets: Mapping[str, Target]) -> str | None:
+    """The name of a row's target: rows of variants begin with it (`cpu-docker`); None: no target's.
+
+    Args:
+        row: The name of a row, as tables and shipments have it.
+    """
+    found = [name for name in targets if row == name or row.startswith(f"{name}-")]
+    return max(found, key=len, default=None)

@@ -11,7 +11,7 @@ from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import REPOSITORY
 from cascadeport.config import compose
 from cascadeport.config.hosts import Host
-from cascadeport.containers import declaration, refusals, sweep
+from cascadeport.containers import declaration, exclusive, refusals, sweep
 from cascadeport.containers.transport import ArchiveTransport, BindTransport, Transport
 from cascadeport.core.backend import Backend
 from cascadeport.core.follow import follow, tail
@@ -48,6 +48,7 @@ def run(
     run_id: str,
     host: Host,
     keep_failed: bool,
+    platform: str | None = None,
     on_event: Callable[[Event], None],
 ) -> None:
     """Runs a task in a container and removes it, whatever happens.
@@ -57,11 +58,12 @@ def run(
         image: The image's id.
         run_id: For labels.
         keep_failed: Leave the container of a failed command for a look.
+        platform: Docker's name of the image's platform; None: the engine's own.
 
     Raises:
         CascadeportError: The command failed, was killed, hung, or ran out of memory.
     """
-    user = _user(service)
+    user = user_of(service)
     shared = host.local and not _has_user_namespaces(client)
     transport: Transport = (
         BindTransport(user) if shared else ArchiveTransport(client, image, run_id, user)
@@ -69,7 +71,7 @@ def run(
     container: Any = None
     failed = True
     try:
-        mounts = [m for m in task.mounts if _OF_THE_IMAGE not in PurePosixPath(m.target).parents]
+        mounts = [m for m in task.mounts if not is_of_the_image(m)]
         request = create_request(service, task, folder, user, shared=shared)
         if not shared:
             mounts += [
@@ -78,10 +80,17 @@ def run(
                 if _ours(source)
             ]
         request["mounts"] += transport.send(mounts)
+        if platform is not None:
+            request["platform"] = platform
         container = client.containers.create(
             image, list(task.argv), detach=True, labels=sweep.labels(run_id), **request
         )
-        failure = _watch(container, task, on_event)
+
+        def waiting(text: str) -> None:
+            on_event({"event": "note", "text": text})
+
+        with exclusive.held(client, task.devices, image=image, run_id=run_id, waiting=waiting):
+            failure = _watch(container, task, on_event)
         transport.receive()
         _judge(container, task, service, failure)
         failed = False
@@ -92,6 +101,11 @@ def run(
             else:
                 sweep.remove_container(container)
         transport.close()
+
+
+def is_of_the_image(mount: Mount) -> bool:
+    """Whether an image has what a mount is about itself."""
+    return _OF_THE_IMAGE in PurePosixPath(mount.target).parents
 
 
 def create_request(
@@ -132,7 +146,7 @@ def _ours(source: str) -> bool:
     return REPOSITORY in Path(source).parents
 
 
-def _user(service: compose.Service) -> tuple[int, int]:
+def user_of(service: compose.Service) -> tuple[int, int]:
     """The declared uid and gid; names are refused because files must be given to numbers."""
     try:
         uid, gid = (service.user or "").split(":")

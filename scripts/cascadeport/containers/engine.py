@@ -7,12 +7,15 @@ started detached, watched from here, and removed whatever happens; see docs/cont
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cascadeport.base import architecture
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import COMPOSE
 from cascadeport.config import compose
@@ -22,10 +25,13 @@ from cascadeport.config.targets import Target
 from cascadeport.containers import connection, images, refusals, sweep
 from cascadeport.core.backend import Backend
 from cascadeport.core.machine import Machine
+from cascadeport.core.shards import in_turn
 from cascadeport.core.task import Event, Mount, Task
 
 if TYPE_CHECKING:
     import docker
+
+_SERIAL = itertools.count(1)
 
 
 class DockerEngine:
@@ -42,6 +48,7 @@ class DockerEngine:
 
     name = "docker"
     in_containers = True
+    spread = False
 
     def __init__(
         self,
@@ -58,7 +65,8 @@ class DockerEngine:
         self._host = host
         self._environ = _with_user(environ)
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
-        self.run_id = f"{name}-{stamp}-{os.getpid()}"
+        # A process may open several engines within a second, and each removes only its own.
+        self.run_id = f"{name}-{stamp}-{os.getpid()}-{next(_SERIAL)}"
         self._client: docker.DockerClient | None = None
         self._files: dict[tuple[Path, bool], dict[str, compose.Service]] = {}
         self._looked: Mapping[str, str] | None = None
@@ -70,7 +78,9 @@ class DockerEngine:
     @property
     def variables(self) -> Mapping[str, str]:
         """What fills compose files and build arguments, while only a plan is made."""
-        return {**self._environ, **self._backend.variables(self._options, self._environ, None)}
+        known = self._backend.variables(self._options, self._environ, None)
+        machine = architecture.of_platform(self._options.platform)
+        return {**self._environ, architecture.VARIABLE: machine, **known}
 
     @property
     def variables_there(self) -> Mapping[str, str]:
@@ -78,7 +88,9 @@ class DockerEngine:
         if self._looked is None:
             machine = Machine(self._host, self._environ.get("PATH", os.defpath))
             known = self._backend.variables(self._options, self._environ, machine)
-            self._looked = {**self._environ, **known}
+            own = self._options.platform
+            there = architecture.of_platform(own) if own else machine.architecture
+            self._looked = {**self._environ, architecture.VARIABLE: there, **known}
         return self._looked
 
     def service(self, stage: str) -> compose.Service:
@@ -122,13 +134,18 @@ class DockerEngine:
     ) -> images.Recipe:
         assert service.build is not None
         made_later = self._backend.source_digests(self._options)
-        return images.recipe(service.image, service.build, folder, variables, made_later)
+        made = images.recipe(service.image, service.build, folder, variables, made_later)
+        return dataclasses.replace(made, platform=self._options.platform)
 
     # --- runs
 
     def path(self, mount: Mount) -> str:
         """A command in a container sees the mount's target."""
         return mount.target
+
+    def path_of_shards(self, mount: Mount) -> str:
+        """See `path`."""
+        return self.path(mount)
 
     def identity(self) -> Mapping[str, str]:
         """The host, its engine and the images that were used, by id."""
@@ -148,18 +165,40 @@ class DockerEngine:
                 self.swept = sweep.sweep(self._client)
         return self._client
 
+    def containment(self) -> str:
+        """Of every task: what compose/ declares for each service."""
+        return "a container: no network, no capabilities, no files but its mounts"
+
     def run(self, task: Task, on_event: Callable[[Event], None]) -> None:
         """Runs a task in a fresh container of its service's image."""
+        self._run(task, None, on_event)
+
+    def run_in(self, image: str, task: Task, on_event: Callable[[Event], None]) -> None:
+        """Runs a task as `run` does, in an image that is there already.
+
+        Args:
+            image: The image's id.
+        """
+        self._run(task, image, on_event)
+
+    def run_shards(self, task: Task, count: int, on_event: Callable[[Event], None]) -> None:
+        """See `Engine`: one after the other, on the one host that there is."""
+        in_turn(self.run, task, count, on_event)
+
+    def image(self, stage: str, on_event: Callable[[Event], None]) -> str:
+        """Builds the image that a stage runs in, where it is not there; returns its id."""
+        service, folder = self._declared(stage, there=True)
+        return self._image(service, folder, on_event)
+
+    def _run(self, task: Task, image: str | None, on_event: Callable[[Event], None]) -> None:
         from cascadeport.containers import container
 
         service, folder = self._declared(task.stage, there=True)
         client = self.client
-        for leftover in self.swept:
-            on_event({"event": "note", "text": f"removed {leftover} of a run that died"})
-        self.swept = []
+        self._tell_swept(on_event)
         if self._host.local:
             container.check_devices(service, self._backend)
-        image = self._image(service, folder, on_event)
+        image = image or self._image(service, folder, on_event)
         with refusals.explained(self._host.host, task.stage, self._backend):
             container.run(
                 client,
@@ -170,8 +209,18 @@ class DockerEngine:
                 run_id=self.run_id,
                 host=self._host,
                 keep_failed=self._options.keep_failed,
+                platform=self._options.platform,
                 on_event=on_event,
             )
+
+    def _tell_swept(self, on_event: Callable[[Event], None]) -> None:
+        for leftover in self.swept:
+            on_event({"event": "note", "text": f"removed {leftover} of a run that died"})
+        self.swept = []
+
+    def _connect(self) -> docker.DockerClient:
+        """Another connection to the same engine."""
+        return connection.connect(self._host)
 
     def _image(
         self, service: compose.Service, folder: Path, on_event: Callable[[Event], None]

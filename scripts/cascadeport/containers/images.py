@@ -45,6 +45,7 @@ class Recipe:
         target: The build stage; None: the last one.
         arguments: Build arguments that have a value.
         known: Digests of copied folders that are made only when the image is built.
+        platform: Docker's name of the platform it is for; None: the engine's own.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Recipe:
     target: str | None
     arguments: Mapping[str, str]
     known: Mapping[str, str] = field(default_factory=dict)
+    platform: str | None = None
 
     @property
     def digest(self) -> str:
@@ -63,10 +65,14 @@ class Recipe:
         for source in _copied(text, {**bases.arguments(text), **given}):
             path = self.context / source
             if source.split("/")[0] not in _NOT_IN_RECIPE:
-                sources[source] = self.known.get(source) or _of_path(path)
-        return digest.of_value(
-            {"dockerfile": text, "target": self.target, "arguments": given, "sources": sources}
-        )
+                sources[source] = self._known_digest(source) or _of_path(path)
+        parts = {"dockerfile": text, "target": self.target, "arguments": given, "sources": sources}
+        return digest.of_value({**parts, "platform": self.platform} if self.platform else parts)
+
+    def _known_digest(self, source: str) -> str | None:
+        """The digest of what is made later and holds a path, or whose names it begins with."""
+        fits = [name for name in self.known if source.startswith(name)]
+        return self.known[max(fits, key=len)] if fits else None
 
 
 def recipe(
@@ -130,10 +136,13 @@ def _copied(text: str, arguments: Mapping[str, str]) -> list[str]:
 def _of_path(path: Path) -> str:
     if path.is_file():
         return digest.of_file(path)
+    # A name with a wildcard stands for the files that have such a name.
+    wild = any(letter in path.name for letter in "*?[")
+    root = path.parent if wild else path
     sha = hashlib.sha256()
-    for file in sorted(path.rglob("*")):
+    for file in sorted(root.glob(path.name) if wild else root.rglob("*")):
         if file.is_file() and "__pycache__" not in file.parts:
-            sha.update(f"{file.relative_to(path).as_posix()} {digest.of_file(file)}\n".encode())
+            sha.update(f"{file.relative_to(root).as_posix()} {digest.of_file(file)}\n".encode())
     return sha.hexdigest()
 
 
@@ -213,6 +222,8 @@ def build(
             argv += ["--network", os.environ["BUILD_NETWORK"]]
         if recipe.target:
             argv += ["--target", recipe.target]
+        if recipe.platform:
+            argv += ["--platform", recipe.platform]
         for key in recipe.arguments:
             # Without a value the docker command takes it from its environment: an index's address
             # may hold a password, and every user of a machine sees all command lines.
@@ -271,6 +282,12 @@ def _run(
 
 # What a failed build says about why, most specific first: (pattern, sentence, remedy).
 _CAUSES = (
+    (
+        r"exec (?:/\S+: )?(?:user process caused: )?.{0,40}exec format error|exec format error",
+        "The engine's host cannot run programs of the platform that the image is for.",
+        "Leave --platform out, name the host's own, or install an emulator there (the package "
+        "qemu-user-static with binfmt).",
+    ),
     (
         r"[Nn]o space left on device",
         "The disk of the Docker Engine is full.",

@@ -6,11 +6,14 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import docker.errors
 import psutil  # type: ignore[import-untyped]
 import requests.exceptions
+
+from cascadeport.containers import swarm_service
 
 if TYPE_CHECKING:
     import docker
@@ -45,7 +48,19 @@ def _booted() -> int:
 
 
 def _started(pid: int) -> str:
-    """Seconds from booting to a process's start, which do not move when clocks are set."""
+    """When a process started, in ticks or seconds since booting.
+
+    Linux counts ticks (proc(5), field 22), which do not move when clocks are set. What psutil
+    computes does, by a second: it adds the time of booting, which the kernel computes from the
+    clock each time that it is asked. A run that is alive would then be taken for dead.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return "gone"
+    except (OSError, UnicodeDecodeError, IndexError):
+        pass
     try:
         return f"{psutil.Process(pid).create_time() - psutil.boot_time():.1f}"
     except psutil.Error:
@@ -71,37 +86,70 @@ def kept(container: Any) -> bool:
     return str(container.name).startswith(KEPT)
 
 
-def sweep(client: docker.DockerClient) -> list[str]:
+def sweep(client: docker.DockerClient, *, remove: bool = True) -> list[str]:
     """Removes containers, networks and volumes of dead runs; returns their names.
 
     Containers that a run kept for inspection (`--keep-failed`) stay.
+
+    Args:
+        client: The engine.
+        remove: False: only looks.
     """
     gone = []
     for container in client.containers.list(all=True, filters={"label": RUN}):
         if dead(container.labels) and not kept(container):
             gone.append(f"container {container.name}")
-            remove_container(container)
+            if remove:
+                remove_container(container)
     for network in client.networks.list(filters={"label": RUN}):
         if dead(network.attrs.get("Labels") or {}):
             gone.append(f"network {network.name}")
-            with contextlib.suppress(*_IN_PASSING):
-                network.remove()
+            if remove:
+                with contextlib.suppress(*_IN_PASSING):
+                    network.remove()
     for volume in client.volumes.list(filters={"label": RUN}):
         if dead(volume.attrs.get("Labels") or {}):
             gone.append(f"volume {volume.name}")
-            remove_volume(volume)
-    return gone
+            if remove:
+                remove_volume(volume)
+    over = [
+        service
+        for service in _services(client, {"label": RUN})
+        if dead(service.attrs["Spec"].get("Labels") or {})
+    ]
+    if remove and over:
+        _remove_services(client, over)
+    return [*gone, *(f"service {service.name}" for service in over)]
+
+
+def _services(client: docker.DockerClient, filters: dict[str, Any]) -> list[Any]:
+    """Services of a swarm; none where the engine manages no swarm."""
+    if not (client.info().get("Swarm") or {}).get("ControlAvailable"):
+        return []
+    return list(client.services.list(filters=filters))
+
+
+def _remove_services(client: docker.DockerClient, services: list[Any]) -> None:
+    """Removes services and stops their tasks; some that are already gone are fine."""
+    with contextlib.suppress(*_IN_PASSING):
+        swarm_service.end(client, [service.id for service in services])
 
 
 def remove_run(client: docker.DockerClient, run: str) -> None:
     """Ends a run: removes everything that carries its label, kept containers aside."""
     _over.add(run)
     filters: dict[str, Any] = {"label": f"{RUN}={run}"}
+    _remove_services(client, _services(client, filters))
     for container in client.containers.list(all=True, filters=filters):
         if not kept(container):
             remove_container(container)
     for volume in client.volumes.list(filters=filters):
         remove_volume(volume)
+
+
+def in_passing() -> contextlib.suppress:
+    """Lets a block of cleaning up fail as it may, without a word."""
+    return contextlib.suppress(*_IN_PASSING)
 
 
 def remove_container(container: Any) -> None:

@@ -12,7 +12,7 @@ import os
 import queue
 import tarfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +25,7 @@ from cascadeport.core.task import Mount
 if TYPE_CHECKING:
     import docker
 
-_BLOCK = 1 << 20
+BLOCK = 1 << 20
 
 
 class Transport(Protocol):
@@ -141,11 +141,8 @@ class ArchiveTransport:
     def receive(self) -> None:
         """See `Transport`. A link or a path that would leave the folder is refused."""
         for mount in self._writable:
-            chunks, _ = self._carrier.get_archive(mount.target, chunk_size=_BLOCK)
-            stream = io.BufferedReader(_ChunkFile(chunks), buffer_size=_BLOCK)
-            with tarfile.open(fileobj=stream, mode="r|") as archive:
-                for member in archive:
-                    _unpack(archive, member, mount.source)
+            chunks, _ = self._carrier.get_archive(mount.target, chunk_size=BLOCK)
+            unpack(chunks, mount.source)
 
     def close(self) -> None:
         """See `Transport`."""
@@ -158,6 +155,18 @@ class ArchiveTransport:
 
 def _folder(mount: Mount) -> str:
     return str(PurePosixPath(mount.target).parent) if mount.source.is_file() else mount.target
+
+
+def unpack(chunks: Iterable[bytes], folder: Path) -> None:
+    """Unpacks a folder's archive into a folder here.
+
+    Raises:
+        CascadeportError: Something in it is no plain file, or would leave the folder.
+    """
+    stream = io.BufferedReader(_ChunkFile(chunks), buffer_size=BLOCK)
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        for member in archive:
+            _unpack(archive, member, folder)
 
 
 def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
@@ -176,14 +185,12 @@ def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> 
     path = folder.joinpath(*parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        while block := content.read(_BLOCK):
+        while block := content.read(BLOCK):
             file.write(block)
 
 
-@contextlib.contextmanager
-def _packed(mount: Mount, user: tuple[int, int]) -> Iterator[Iterator[bytes]]:
-    """A mount's content as the chunks of a tar, made while they are sent: nothing is stored."""
-    pipe = _Pipe()
+def owned_by(user: tuple[int, int]) -> Callable[[tarfile.TarInfo], tarfile.TarInfo]:
+    """A filter of `tarfile` that gives members to a user."""
 
     def owned(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid, member.gid = user
@@ -192,17 +199,39 @@ def _packed(mount: Mount, user: tuple[int, int]) -> Iterator[Iterator[bytes]]:
         member.mode |= 0o555 if member.isdir() else 0o444
         return member
 
+    return owned
+
+
+@contextlib.contextmanager
+def _packed(mount: Mount, user: tuple[int, int]) -> Iterator[Iterator[bytes]]:
+    """A mount's content as the chunks of a tar."""
+
+    def fill(archive: tarfile.TarFile) -> None:
+        if mount.source.is_file():
+            name = PurePosixPath(mount.target).name
+            archive.add(mount.source, name, filter=owned_by(user))
+        else:
+            for path in sorted(mount.source.iterdir()):
+                archive.add(path, path.name, filter=owned_by(user))
+
+    with pipe_of(fill) as chunks:
+        yield chunks
+
+
+@contextlib.contextmanager
+def pipe_of(fill: Callable[[tarfile.TarFile], None]) -> Iterator[Iterator[bytes]]:
+    """A tar as chunks, made while they are sent: nothing is stored.
+
+    Args:
+        fill: Puts the members into it.
+    """
+    pipe = _Pipe()
     failures: list[BaseException] = []
 
     def pack() -> None:
         try:
-            with tarfile.open(fileobj=pipe, mode="w|", dereference=True, bufsize=_BLOCK) as archive:
-                if mount.source.is_file():
-                    name = PurePosixPath(mount.target).name
-                    archive.add(mount.source, name, filter=owned)
-                else:
-                    for path in sorted(mount.source.iterdir()):
-                        archive.add(path, path.name, filter=owned)
+            with tarfile.open(fileobj=pipe, mode="w|", dereference=True, bufsize=BLOCK) as archive:
+                fill(archive)
         except BaseException as error:
             failures.append(error)
         finally:

@@ -22,6 +22,7 @@ class Finding:
         finding: What was seen, a sentence.
         reason: Why it matters; empty when all is well.
         remedy: What to do about it; empty when all is well.
+        group: What kind of check it is: `machine`, `device`, `containers`, `export`, `data`.
     """
 
     check: str
@@ -29,6 +30,7 @@ class Finding:
     finding: str
     reason: str = ""
     remedy: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,15 @@ class Check:
         concerns: Whether it concerns what the command is about.
         look: Does the check.
         during_run: Whether it is done again when the timed pass begins: is the device idle?
+        repair: Repairs what it found, without any risk to what is the user's, and says what it did;
+            None: that is for people.
     """
 
     name: str
     concerns: Callable[[Context], bool]
     look: Callable[[Context], Finding]
     during_run: bool = False
+    repair: Callable[[Context], str] | None = None
 
     def run(self, context: Context) -> Finding:
         """Carries it out; a check that cannot be carried out is a failure with its reason."""

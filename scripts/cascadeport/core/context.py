@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cascadeport.base import architecture
 from cascadeport.base.progress import Reporter
 from cascadeport.config.hosts import Host
 from cascadeport.config.options import Options
@@ -45,6 +46,12 @@ class Context:
     def machine(self) -> Machine:
         """The machine that the target's devices are in."""
         return Machine(self.host, self.variables.get("PATH", ""))
+
+    @property
+    def architecture(self) -> str:
+        """The architecture that the target's containers run on."""
+        asked = self.options.platform
+        return architecture.of_platform(asked) if asked else self.machine.architecture
 
     @property
     def is_here(self) -> bool:

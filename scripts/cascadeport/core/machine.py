@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from cascadeport.base import architecture
 from cascadeport.base.errors import CascadeportError
 from cascadeport.config import hosts
 
@@ -100,6 +101,18 @@ class Machine:
             if done.returncode == _NOT_FOUND:
                 return None
         return Answer(done.returncode, done.stdout + done.stderr)
+
+    @property
+    def architecture(self) -> str:
+        """Its architecture; this machine's where it cannot be asked."""
+        if not self.host.local and self.reachable:
+            answer = self.run("uname", "-m")
+            found = re.findall(
+                r"^(x86_64|aarch64)\s*$", answer.output if answer else "", re.MULTILINE
+            )
+            if found:
+                return str(found[-1])
+        return architecture.of_platform(None)
 
     def text(self, path: str) -> str | None:
         """A file's content; None: it cannot be read."""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from cascadeport import datasets
 from cascadeport.config.cards import Card
+from cascadeport.config.gate import Gate
 from cascadeport.config.options import Options
 from cascadeport.config.targets import Semantics, Target
-from cascadeport.core.stage import Stage
+from cascadeport.core.stage import Network, Stage
 from cascadeport.core.store import Freshness
 
 
@@ -35,12 +36,13 @@ class DataSource:
     digests: Mapping[str, str]
 
     def load(self, options: Options) -> datasets.Dataset:
-        """Reads and checks the data set, or its first pictures where the options limit it."""
+        """Reads and checks the data set, or the pictures of it that the options ask for."""
         return datasets.load(
             self.root,
             pictures=self.pictures,
             annotations=self.annotations,
             limit=options.limit,
+            part=options.part,
             keep_going=options.keep_going,
             name=self.name,
         )
@@ -58,6 +60,13 @@ class Variant:
     name: str = ""
     title: str = ""
 
+    def also(self, other: Variant) -> Variant:
+        """Both at once."""
+        return Variant(
+            name="-".join(filter(None, (self.name, other.name))),
+            title=", ".join(filter(None, (self.title, other.title))),
+        )
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -74,6 +83,7 @@ class Plan:
         model_digest: The digest of the card's graph, else of its checkpoint as far as the card has
             it; of random weights, of what they are drawn from.
         variant: How the pass differs from the target's usual one, if it does.
+        networks: What the pass loads, one for every shape of the card.
         notes: What has to be said about the plan.
     """
 
@@ -88,12 +98,18 @@ class Plan:
     semantics: Semantics
     model_digest: str
     variant: Variant = Variant()
+    networks: tuple[Network, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def data_name(self) -> str:
         """How the user names the data set."""
         return self.source.name
+
+    @property
+    def gate(self) -> Gate:
+        """What is good enough: the card's, but what the target's row says."""
+        return self.card.gate.overridden(self.target.gate)
 
     @property
     def results(self) -> Path:

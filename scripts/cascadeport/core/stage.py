@@ -73,6 +73,11 @@ class Stage:
         return key_of(self.name, self.parameters, self.digests)
 
     @property
+    def identity(self) -> str:
+        """A short form of the key, for names of what the stage keeps beside its folder."""
+        return self.key[:16]
+
+    @property
     def freshness(self) -> store.Freshness:
         """Whether its product can be used as it is."""
         return store.freshness(self.folder, self.key)
@@ -103,12 +108,14 @@ def key_of(name: str, parameters: Mapping[str, Any], inputs: Mapping[str, str]) 
 
 @dataclass(frozen=True)
 class Network:
-    """The network that a target runs, for one input shape.
+    """A network that a target runs.
 
     Args:
+        shape: Its input's rows and columns; None: it takes every shape.
         path: The file, which exists once the stages that make it are done.
         digest: The digest of its content.
     """
 
     path: Path
     digest: str | Content
+    shape: tuple[int, int] | None = None

@@ -32,6 +32,10 @@ NOT_DONE = "not done yet"
 _HASHED_BELOW = 64 << 20
 
 
+class BusyError(CascadeportError):
+    """Another run holds the folder."""
+
+
 @dataclass(frozen=True)
 class Freshness:
     """Whether a stage folder can be used as it is, and why or why not."""
@@ -196,7 +200,8 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         wait: Wait for the run that holds it instead of failing.
 
     Raises:
-        CascadeportError: Another run holds it, or the folder cannot be written.
+        BusyError: Another run holds it.
+        CascadeportError: The folder cannot be written.
     """
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -209,7 +214,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         who = ""
         with contextlib.suppress(CascadeportError, KeyError, TypeError, ValueError):
             who = f" (process {int(read_record(holder, 'lock')['pid'])})"
-        raise CascadeportError(
+        raise BusyError(
             f"Another run{who} is working in this folder.",
             where=str(folder),
             next="Wait until it ends, or stop it; then run the same command again.",

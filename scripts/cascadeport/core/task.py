@@ -43,6 +43,12 @@ class Task:
         code: The folder of this machine whose packages `python3 -m` finds; an image has its own.
         log: File that receives what the command prints, kept also when it fails.
         deadline_s: Seconds without any output after which the command counts as hung; None: never.
+        devices: What the command measures on: no other container on the engine's host may measure
+            on them meanwhile.
+        locks: Open files for a child process to inherit: it holds these locks for as long as it
+            runs, also when whoever started it is gone.
+        confined: Whether it reads what somebody else made, so that on this machine, too, it is to
+            see its mounts only, and no network.
     """
 
     stage: str
@@ -52,6 +58,9 @@ class Task:
     env: Mapping[str, str] = field(default_factory=dict)
     code: Path = REPOSITORY
     deadline_s: float | None = None
+    devices: Sequence[str] = ()
+    locks: Sequence[int] = ()
+    confined: bool = False
 
 
 class Engine(Protocol):
@@ -59,9 +68,14 @@ class Engine(Protocol):
 
     name: str
     in_containers: bool
+    spread: bool
+    """Whether passes run on several other hosts, whose devices this machine does not see."""
 
     def path(self, mount: Mount) -> str:
         """The path under which a command run by this engine finds the mount."""
+
+    def path_of_shards(self, mount: Mount) -> str:
+        """The same for a command that `run_shards` runs."""
 
     def service(self, stage: str) -> Service | None:
         """The declaration of the container that runs a stage; None: there is no container."""
@@ -72,6 +86,13 @@ class Engine(Protocol):
     def identity(self) -> Mapping[str, str]:
         """What a result must say about where it ran, e.g. the image's digest."""
 
+    def containment(self) -> str:
+        """What contains a confined task, in words.
+
+        Raises:
+            CascadeportError: What was asked for does not work here.
+        """
+
     def run(self, task: Task, on_event: Callable[[Event], None]) -> None:
         """Runs a task to its end.
 
@@ -80,6 +101,15 @@ class Engine(Protocol):
 
         Raises:
             CascadeportError: The command failed; with the command's own error event if it sent one.
+        """
+
+    def run_shards(self, task: Task, count: int, on_event: Callable[[Event], None]) -> None:
+        """Runs a task once for every shard: with `--shard i/count` after its arguments.
+
+        A shard that is done already says so itself and ends well.
+
+        Raises:
+            CascadeportError: A shard failed; what is finished is kept.
         """
 
     def close(self) -> None:

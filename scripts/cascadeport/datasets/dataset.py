@@ -15,6 +15,7 @@ from cascadeport.base.reading import MissingFileError, is_dir, read_bytes
 from cascadeport.base.suggest import suggest
 from cascadeport.base.text import has_surrogates
 from cascadeport.datasets import annotations as annotation_file
+from cascadeport.datasets import parts
 from cascadeport.datasets import pictures as picture_files
 from cascadeport.datasets.description import ANNOTATIONS, PICTURES
 from cascadeport.datasets.findings import Findings
@@ -63,6 +64,7 @@ def load(
     pictures: str = PICTURES,
     annotations: str = ANNOTATIONS,
     limit: int | None = None,
+    part: str | None = None,
     name: str | None = None,
     keep_going: bool = False,
 ) -> Dataset:
@@ -73,6 +75,8 @@ def load(
         pictures: The folder of pictures, from `root`.
         annotations: The annotation file, from `root`.
         limit: Take only the first pictures by id; the others need not be on disk.
+        part: Take only the pictures of this part (`datasets.parts`); `limit` then takes its first
+            ones in the order that divides the pictures.
         name: How results name it.
         keep_going: Pictures that are missing on disk are warnings; they stay in `items`.
 
@@ -101,9 +105,18 @@ def load(
     findings = Findings()
     document = annotation_file.read(path, content)
     checked = annotation_file.check(document, path, findings)
-    items = checked.items[:limit]
+    among = checked.items if part is None else parts.of(checked.items, part)
+    items = among[:limit]
     if limit is not None and limit > len(items):
         findings.warn(f"The limit is {limit}, and there are {len(items)} pictures")
+    if part is not None:
+        items = tuple(sorted(items, key=lambda item: item.id))
+    if not items:
+        raise CascadeportError(
+            f"The part '{part}' of {len(checked.items)} pictures is empty.",
+            where=str(path),
+            next="Two pictures are the least that can be divided.",
+        )
     sizes = picture_files.check(folder, items, findings, keep_going=keep_going)
     findings.stop(
         "The folder of pictures",

@@ -40,22 +40,32 @@ class ArchiveFile(Strict):
 
 
 class Scenes(Strict):
-    """A data set that is generated: `count` scenes from a seed."""
+    """A data set that is generated: `count` scenes from a seed.
+
+    Args:
+        calibration: The name of another description: the pictures that int8 is calibrated on.
+    """
 
     kind: Literal["scenes"]
     title: str = Field(min_length=1)
     count: int = Field(gt=0, le=1_000_000)
     seed: int = Field(ge=0, lt=2**63)
+    calibration: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
 
 class Coco(Strict):
-    """A data set that is downloaded as archives, which unpack to COCO layout."""
+    """A data set that is downloaded as archives, which unpack to COCO layout.
+
+    Args:
+        calibration: The name of another description: the pictures that int8 is calibrated on.
+    """
 
     kind: Literal["coco"]
     title: str = Field(min_length=1)
     pictures: str = PICTURES
     annotations: str = ANNOTATIONS
     archives: Annotated[tuple[ArchiveFile, ...], BeforeValidator(as_tuple)]
+    calibration: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
     @field_validator("archives")
     @classmethod

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from cascadeport import backends
+from cascadeport.base.errors import CascadeportError
 from cascadeport.base.paths import REPOSITORY
-from cascadeport.containers import connection, images, refusals, wheels
+from cascadeport.containers import connection, images, refusals, swarm, sweep, wheels
 from cascadeport.core.check import Check, Finding
 from cascadeport.core.context import Context
 
@@ -64,7 +65,7 @@ def _builder(context: Context) -> Finding:
 def _store(context: Context) -> Finding:
     with _client(context) as client:
         root = Path(str(client.info().get("DockerRootDir") or "the image store"))
-    needed = wheels.facts(context.target.image).disk_gb
+    needed = wheels.facts(_image(context)).disk_gb
     if not context.is_here or not root.exists():
         return Finding(
             "image store",
@@ -100,6 +101,35 @@ def _runtime(context: Context) -> Finding:
     )
 
 
+def _leftovers(context: Context) -> Finding:
+    with _client(context) as client:
+        found = sweep.sweep(client, remove=False)
+    if not found:
+        return Finding("leftovers", "ok", "Nothing is left of runs that died.")
+    return Finding(
+        "leftovers",
+        "warn",
+        f"Runs that died left {', '.join(found)}.",
+        reason="They hold disk space, and a container that still runs holds its device.",
+        remedy="cascadeport doctor --fix removes them; so does the next run.",
+    )
+
+
+def _remove_leftovers(context: Context) -> str:
+    with _client(context) as client:
+        return f"removed {', '.join(sweep.sweep(client))}"
+
+
+def _fill_wheelhouse(context: Context) -> str:
+    folder = REPOSITORY / context.variables["WHEELS"] / _image(context)
+    wheels.download(_image(context), folder, context.architecture)
+    return f"downloaded the packages of the lock to {folder}"
+
+
+def _image(context: Context) -> str:
+    return backends.of(context.target).image(context.options)
+
+
 def _declared_runtime(context: Context) -> str | None:
     service = context.engine.service("infer")
     return service.runtime if service is not None else None
@@ -112,8 +142,8 @@ def _version(text: str) -> Version:
 
 
 def _wheelhouse(context: Context) -> Finding:
-    folder = REPOSITORY / context.variables["WHEELS"] / context.target.image
-    wanted = wheels.pinned(context.target.image)
+    folder = REPOSITORY / context.variables["WHEELS"] / _image(context)
+    wanted = wheels.pinned(_image(context))
     have = [re.sub(r"[-_.]+", "_", wheel.name).lower() for wheel in folder.glob("*.whl")]
     absent = []
     for name, version in wanted.items():
@@ -132,14 +162,31 @@ def _wheelhouse(context: Context) -> Finding:
     return Finding("wheelhouse", "ok", f"{folder} holds the {len(wanted)} packages of the lock.")
 
 
+def _swarm(context: Context) -> Finding:
+    with _client(context) as client:
+        try:
+            names = swarm.require_nodes(client, context.host.host, context.name)
+        except CascadeportError as error:
+            return Finding("swarm", "fail", error.what, reason=error.where, remedy=error.next)
+    return Finding("swarm", "ok", f"Nodes that can work: {', '.join(sorted(names))}.")
+
+
 def _concerned(context: Context) -> bool:
     return context.engine.in_containers
 
 
 CHECKS = (
     Check("engine", _concerned, _engine),
+    Check("swarm", lambda context: context.engine.spread, _swarm),
     Check("builder", _concerned, _builder),
     Check("image store", _concerned, _store),
     Check("runtime", lambda c: _concerned(c) and _declared_runtime(c) is not None, _runtime),
-    Check("wheelhouse", lambda c: _concerned(c) and bool(c.variables.get("WHEELS")), _wheelhouse),
+    Check(
+        "wheelhouse",
+        lambda c: _concerned(c) and bool(c.variables.get("WHEELS")),
+        _wheelhouse,
+        repair=_fill_wheelhouse,
+    ),
 )
+# A run removes them by itself.
+TIDINESS = (Check("leftovers", _concerned, _leftovers, repair=_remove_leftovers),)

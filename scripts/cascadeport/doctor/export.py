@@ -5,6 +5,7 @@ from __future__ import annotations
 from cascadeport.config import cards
 from cascadeport.core.check import Check, Finding
 from cascadeport.core.context import Context
+from cascadeport.engines import sandbox
 from cascadeport.pipeline import weights
 from cascadeport.pipeline.stages import export
 
@@ -14,7 +15,18 @@ def _environment(context: Context) -> Finding:
     card = cards.load(cards.find(options.model or context.target.model, options.models))
     if weights.requested(card, options).graph is not None:
         return Finding("export", "ok", f"The graph of {card.name} exists; nothing is exported.")
-    return Finding("export", "ok", f"{card.name} is exported in {export.environment(context)}.")
+    where = f"{card.name} is exported in {export.environment(context)}"
+    contained = context.engine.containment()
+    if sandbox.is_weaker(contained):
+        return Finding(
+            "export",
+            "warn",
+            f"{where}; {contained}.",
+            reason="A checkpoint is a pickle. Only tensors are read from it; a sandbox holds where "
+            "that should fail.",
+            remedy="Install the package bubblewrap, or use --engine docker.",
+        )
+    return Finding("export", "ok", f"{where}; {contained}.")
 
 
 # In a container, the export environment is part of the image.

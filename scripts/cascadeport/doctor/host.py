@@ -1,12 +1,14 @@
-"""This machine: Python and disk."""
+"""This machine: Python, disk, and the folders that a run writes to."""
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
 from pathlib import Path
 
+from cascadeport import backends
 from cascadeport.core.check import Check, Finding
 from cascadeport.core.context import Context
 from cascadeport.pipeline.stages import data
@@ -51,6 +53,51 @@ def _disk(context: Context) -> Finding:
     return worst if worst.finding else Finding("disk", "ok", "; ".join(seen) + ".")
 
 
+def _folders(context: Context) -> Finding:
+    folders = (context.options.build, context.options.results)
+    absent = [folder for folder in folders if not folder.is_dir()]
+    for folder in folders:
+        parent = _existing_parent(folder)
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            return Finding(
+                "folders",
+                "fail",
+                f"{parent} cannot be written.",
+                reason=f"A run writes to {folder}.",
+                remedy="Give folders of your own: --build FOLDER --results FOLDER.",
+            )
+    if absent:
+        names = " and ".join(map(str, absent))
+        return Finding("folders", "ok", f"{names} will be made.")
+    return Finding("folders", "ok", "The folders of a run can be written.")
+
+
+def _has_environment(context: Context) -> bool:
+    local = not context.engine.in_containers
+    return local and backends.of(context.target).environment is not None
+
+
+def _environment(context: Context) -> Finding:
+    environment = backends.of(context.target).environment
+    assert environment is not None
+    if environment.is_installed:
+        return Finding("environment", "ok", f"{environment.folder} holds {environment.lock}.")
+    return Finding(
+        "environment",
+        "fail",
+        f"{environment.folder} does not hold {environment.lock}.",
+        reason="The target's runtime has an environment of its own.",
+        remedy=f"`cascadeport install --target {context.name}`, or cascadeport doctor --fix.",
+    )
+
+
+def _install(context: Context) -> str:
+    environment = backends.of(context.target).environment
+    assert environment is not None
+    environment.install(context.reporter)
+    return f"installed {environment.lock} into {environment.folder}"
+
+
 def _existing_parent(path: Path) -> Path:
     """The nearest folder above a path that exists."""
     while not path.exists():
@@ -61,4 +108,9 @@ def _existing_parent(path: Path) -> Path:
 CHECKS = (
     Check("python", lambda context: True, _python),
     Check("disk", lambda context: True, _disk),
+)
+# A run says these itself.
+OWN = (
+    Check("folders", lambda context: True, _folders),
+    Check("environment", _has_environment, _environment, repair=_install),
 )

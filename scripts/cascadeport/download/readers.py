@@ -70,9 +70,12 @@ class _Zip:
 class _Tar:
     def __init__(self, archive: tarfile.TarFile) -> None:
         self._archive = archive
+        # tarfile itself does not find a file whose name ends in a slash.
+        self._infos: dict[str, tarfile.TarInfo] = {}
 
     def members(self) -> Iterator[Member]:
         for info in self._archive:
+            self._infos[info.name] = info
             problem = ""
             if info.issym() or info.islnk():
                 problem = "is a link"
@@ -81,7 +84,7 @@ class _Tar:
             yield Member(info.name, info.size, info.isdir(), problem)
 
     def open(self, name: str) -> IO[bytes]:
-        file = self._archive.extractfile(name)
+        file = self._archive.extractfile(self._infos[name])
         assert file is not None  # members() let only files through
         return file
 

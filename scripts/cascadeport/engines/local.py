@@ -7,16 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import IO, Any
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.config.compose import Service
 from cascadeport.core.backend import Backend
 from cascadeport.core.follow import Chunk, follow, tail
+from cascadeport.core.shards import in_turn
 from cascadeport.core.task import Event, Mount, Task
-from cascadeport.engines import child
+from cascadeport.engines import child, sandbox
 
 # What the numbers of every local run depend on besides the project's own code.
 _PACKAGES = ("numpy", "opencv-python-headless")
@@ -28,17 +31,24 @@ class LocalEngine:
 
     Args:
         backend: Its environment runs the bundle.
+        sandbox: The name of the sandbox of confined tasks; empty: the best that works here.
     """
 
     name = "local"
     in_containers = False
+    spread = False
 
-    def __init__(self, backend: Backend[Any]) -> None:
+    def __init__(self, backend: Backend[Any], sandbox: str = "") -> None:
         self._backend = backend
+        self._sandbox = sandbox
 
     def path(self, mount: Mount) -> str:
         """A command of this machine sees this machine's own paths."""
         return str(mount.source.absolute())
+
+    def path_of_shards(self, mount: Mount) -> str:
+        """See `path`."""
+        return self.path(mount)
 
     def service(self, stage: str) -> Service | None:
         """There is no container."""
@@ -60,20 +70,41 @@ class LocalEngine:
                     found[package] = metadata.version(package)
         return {**found, **self._backend.versions()}
 
+    def containment(self) -> str:
+        """See `Engine`."""
+        return sandbox.choose(self._sandbox).text
+
     def run(self, task: Task, on_event: Callable[[Event], None]) -> None:
         """Runs a task as a child in a session of its own, so that Ctrl-C reaches us first."""
         environment = self._backend.environment
         python = sys.executable if environment is None else str(environment.python)
         argv = [python if part == "python3" else part for part in task.argv]
+        if not task.confined:
+            self._run(task, argv, child.environment(), on_event)
+            return
+        chosen = sandbox.choose(self._sandbox)
+        with tempfile.TemporaryDirectory(prefix="cascadeport-sandbox-") as folder:
+            scratch = Path(folder).resolve()
+            argv = chosen.command(argv, task.mounts, task.code, scratch)
+            self._run(task, argv, chosen.environment(child.environment(), scratch), on_event)
+
+    def _run(
+        self,
+        task: Task,
+        argv: list[str],
+        environment: Mapping[str, str],
+        on_event: Callable[[Event], None],
+    ) -> None:
         process = subprocess.Popen(
             argv,
             # `python3 -m` looks there first.
             cwd=task.code,
-            env={**child.environment(), **task.env},
+            env={**environment, **task.env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=task.locks,
         )
         try:
             assert process.stdout is not None
@@ -93,6 +124,10 @@ class LocalEngine:
                 where=f"the end of its log: {tail(task)}",
                 next="Run again with --debug --keep-failed to keep the whole log.",
             )
+
+    def run_shards(self, task: Task, count: int, on_event: Callable[[Event], None]) -> None:
+        """See `Engine`: one after the other."""
+        in_turn(self.run, task, count, on_event)
 
     def close(self) -> None:
         """Nothing outlives a task here."""

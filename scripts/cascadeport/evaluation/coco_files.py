@@ -9,6 +9,8 @@ equal scores, so nothing else changes.
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +21,11 @@ import numpy.typing as npt
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import NotRequired, TypedDict
 
+from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.reading import read_bytes
 from cascadeport.datasets.dataset import ANNOTATIONS_LIMIT
+from cascadeport.evaluation.result import Sources
 
 _SHOWN = 20
 
@@ -116,6 +120,22 @@ class Objects:
 
 
 @dataclass(frozen=True)
+class Detected:
+    """Detections, n of them, in the order of the file.
+
+    Args:
+        pictures, categories: Their ids in the data set (n).
+        boxes: x, y, width, height in pixels of the picture (n, 4).
+        scores: From 0 to 1 (n).
+    """
+
+    pictures: npt.NDArray[np.int64]
+    categories: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Inputs:
     """The inputs of an evaluation.
 
@@ -126,6 +146,7 @@ class Inputs:
         objects: The ground truth.
         detections: Picture number, x, y, width, height, score, category number (m, 7), in the
             order of the file.
+        sources: What they were read from.
     """
 
     pictures: Numbering
@@ -133,6 +154,16 @@ class Inputs:
     names: Mapping[int, str]
     objects: Objects
     detections: npt.NDArray[np.float64]
+    sources: Sources
+
+    @property
+    def detected(self) -> Detected:
+        """The detections, by the ids of their pictures and categories."""
+        pictures, categories = (
+            np.array(numbering.ids, np.int64)[self.detections[:, column].astype(np.int64) - 1]
+            for numbering, column in ((self.pictures, 0), (self.categories, 6))
+        )
+        return Detected(pictures, categories, self.detections[:, 1:5], self.detections[:, 5])
 
 
 def load(annotations: Path, detections: Path, image_ids: Sequence[int]) -> Inputs:
@@ -148,10 +179,31 @@ def load(annotations: Path, detections: Path, image_ids: Sequence[int]) -> Input
             the annotations, or a detection is of a picture that is not expected or of a category
             that is not in the annotations; with their positions.
     """
+    try:
+        version = [_version(path.stat()) for path in (annotations, detections)]
+    except (OSError, ValueError):
+        version = []  # Reading them says why.
+    return _load(annotations, detections, tuple(image_ids), tuple(version))
+
+
+def _version(facts: os.stat_result) -> tuple[int, ...]:
+    return (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+
+
+# A table reads each of its files several times: for the numbers, the matches and the drawings.
+@functools.lru_cache(maxsize=8)
+def _load(
+    annotations: Path,
+    detections: Path,
+    image_ids: tuple[int, ...],
+    version: tuple[tuple[int, ...], ...],
+) -> Inputs:
     if not image_ids:
         raise CascadeportError("There is no picture to evaluate.", where=str(annotations))
     pictures = Numbering.from_ids(image_ids)
-    truth = _parse(_ANNOTATIONS, annotations, "annotation file")
+    content = read_bytes(annotations, "annotation file", limit=ANNOTATIONS_LIMIT)
+    found = read_bytes(detections, "file of detections", limit=ANNOTATIONS_LIMIT)
+    truth = _parse(_ANNOTATIONS, content, annotations, "annotation file")
     known = {image["id"] for image in truth["images"]}
     _fail_on(
         (f"picture {one} is not in 'images'" for one in pictures.ids if one not in known),
@@ -165,7 +217,12 @@ def load(annotations: Path, detections: Path, image_ids: Sequence[int]) -> Input
         categories=categories,
         names={category["id"]: category["name"] for category in truth["categories"]},
         objects=_objects(truth["annotations"], pictures, categories, annotations),
-        detections=_detections(detections, pictures, categories),
+        detections=_detections(found, detections, pictures, categories),
+        sources=Sources(
+            annotations=digest.of_bytes(content),
+            detections=digest.of_bytes(found),
+            pictures=digest.of_value(list(pictures.ids)),
+        ),
     )
 
 
@@ -204,8 +261,10 @@ def _objects(
     )
 
 
-def _detections(path: Path, pictures: Numbering, categories: Numbering) -> npt.NDArray[np.float64]:
-    records = _parse(_DETECTIONS, path, "file of detections")
+def _detections(
+    content: bytes, path: Path, pictures: Numbering, categories: Numbering
+) -> npt.NDArray[np.float64]:
+    records = _parse(_DETECTIONS, content, path, "file of detections")
     _fail_on(
         _mismatches(records, pictures, categories),
         "Detections do not belong to this data set",
@@ -231,8 +290,7 @@ def _mismatches(
             yield f"[{index}].category_id: there is no category {record['category_id']}"
 
 
-def _parse(schema: TypeAdapter[_Parsed], path: Path, what: str) -> _Parsed:
-    content = read_bytes(path, what, limit=ANNOTATIONS_LIMIT)
+def _parse(schema: TypeAdapter[_Parsed], content: bytes, path: Path, what: str) -> _Parsed:
     try:
         return schema.validate_json(content.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cascadeport.evaluation import evaluator as engine
+from cascadeport.evaluation import fast
 from cascadeport.evaluation.coco_files import load
 
 Verdict = Literal["right", "wrong", "ignored", "found", "missed", "crowd"]
@@ -50,7 +50,7 @@ def diagnose(
         CascadeportError: See `cascadeport.evaluation.coco_files.load`.
     """
     inputs = load(annotations, detections, image_ids)
-    found = engine.run(inputs).image_diagnostics(iou_threshold, score_threshold)
+    found = fast.run(inputs).image_diagnostics(iou_threshold, score_threshold)
     marked: dict[int, list[Marked]] = {image_id: [] for image_id in inputs.pictures.ids}
     matched = set()
     boxes = inputs.detections

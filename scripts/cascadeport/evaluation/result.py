@@ -30,10 +30,35 @@ class _Frozen(BaseModel):
 
 
 class Evaluator(_Frozen):
-    """The program that computed the numbers."""
+    """A program that computes the numbers."""
 
     name: str
     version: str
+
+    @property
+    def title(self) -> str:
+        """Its name and version."""
+        return f"{self.name} {self.version}"
+
+
+class Evaluators(_Frozen):
+    """The evaluator whose numbers count, and the one that checks them."""
+
+    record: Evaluator
+    check: Evaluator
+
+    @property
+    def title(self) -> str:
+        """How tables name them."""
+        return f"{self.record.title}, checked by {self.check.title}"
+
+
+class Sources(_Frozen):
+    """What was evaluated: the sha256 of both files, and of the list of the pictures' ids."""
+
+    annotations: str
+    detections: str
+    pictures: str
 
 
 class CategoryAp(_Frozen):
@@ -70,10 +95,16 @@ class Curves(_Frozen):
 
 
 class Evaluation(_Frozen):
-    """The accuracy of a pass. An undefined number is None."""
+    """The accuracy of a pass. An undefined number is None.
 
-    format: Literal[2] = 2
-    evaluator: Evaluator
+    `stats` are the numbers of record; the rest is computed by the evaluator that checks them.
+    `disagreements` names where the two differ.
+    """
+
+    format: Literal[3] = 3
+    evaluators: Evaluators
+    sources: Sources
+    disagreements: list[str] = []
     pictures: int
     detections: int
     stats: dict[str, _Finite | None]

@@ -2,7 +2,7 @@
 
 from cascadeport.graph.contract import Contract, check_contract
 from cascadeport.graph.lowering import Lowered, Lowering, LoweringRequest
-from cascadeport.graph.verify import Session, Verification, verify
+from cascadeport.graph.verify import Session, Verification, reference_shapes, verify
 
 __all__ = [
     "Contract",
@@ -12,5 +12,6 @@ __all__ = [
     "Session",
     "Verification",
     "check_contract",
+    "reference_shapes",
     "verify",
 ]

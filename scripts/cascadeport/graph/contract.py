@@ -4,6 +4,9 @@
     output  `boxes`   float32 (n,5): x1,y1,x2,y2,score in network pixels, n free or fixed
     output  `labels`  int32 or int64 (n)
 
+A network for N pictures at once takes (N,3,H,W) or (N,H,W,3) and has two outputs for each picture:
+`boxes_0`, `labels_0`, `boxes_1`, ... in their order.
+
 A model card may give other names.
 """
 
@@ -15,6 +18,7 @@ from pathlib import Path
 import onnx
 
 from cascadeport.base.errors import CascadeportError
+from cascadeport.graph.batching import outputs as output_names
 from cascadeport.graph.editing import EditableGraph, load
 from cascadeport.graph.malformed import explained
 
@@ -37,6 +41,7 @@ class Contract:
         labels: Name of the output with the labels.
         detections: The fixed number of detections; None where it varies between pictures.
         opset: Version of the standard operators.
+        pictures: How many pictures it takes at once.
     """
 
     input: str
@@ -47,6 +52,7 @@ class Contract:
     labels: str
     detections: int | None
     opset: int
+    pictures: int = 1
 
 
 def check_contract(
@@ -57,6 +63,7 @@ def check_contract(
     labels: str = "labels",
     dtype: str | None = None,
     size: int | tuple[int, int] | None = None,
+    pictures: int = 1,
 ) -> Contract:
     """Checks an ONNX file against the contract, without running it.
 
@@ -65,6 +72,7 @@ def check_contract(
         input: The input's name on the model card; `boxes` and `labels` likewise.
         dtype: `float32` or `uint8`, if the caller expects one of them.
         size: Side of the square, or (height, width), if the caller expects one.
+        pictures: How many pictures it takes at once.
 
     Raises:
         CascadeportError: The network breaks the contract, with every violation in `details`; or
@@ -72,7 +80,7 @@ def check_contract(
     """
     model = load(path)
     with explained("The network cannot be checked", str(path)):
-        return _checked(model, path, input, boxes, labels, dtype, size)
+        return _checked(model, path, input, boxes, labels, dtype, size, pictures)
 
 
 def _checked(
@@ -83,12 +91,15 @@ def _checked(
     labels: str,
     dtype: str | None,
     size: int | tuple[int, int] | None,
+    pictures: int,
 ) -> Contract:
     errors = _opset_errors(model) + _operator_errors(model)
     inputs = [value for value in model.graph.input if value.name not in _initializers(model)]
-    errors += _input_errors(inputs, input)
+    errors += _input_errors(inputs, input, pictures)
     outputs = {value.name: value for value in model.graph.output}
-    errors += _output_errors(outputs, boxes, labels)
+    names = output_names(boxes, labels, pictures)
+    for one, other in zip(names[0::2], names[1::2], strict=True):
+        errors += _output_errors(outputs, one, other)
     if not errors:
         try:
             onnx.checker.check_model(EditableGraph(model).skeleton())
@@ -112,7 +123,7 @@ def _checked(
         )
     if errors:
         raise _broken(path, errors)
-    _, box_shape = _type_of(outputs[boxes])
+    _, box_shape = _type_of(outputs[names[0]])
     return Contract(
         input=input,
         dtype=layout,
@@ -122,6 +133,7 @@ def _checked(
         labels=labels,
         detections=box_shape[0],
         opset=max(entry.version for entry in model.opset_import if entry.domain in KNOWN_DOMAINS),
+        pictures=pictures,
     )
 
 
@@ -178,16 +190,16 @@ def _name_of(kind: int) -> str:
     return str(onnx.TensorProto.DataType.Name(kind)).lower()
 
 
-def _input_errors(inputs: list[onnx.ValueInfoProto], name: str) -> list[str]:
+def _input_errors(inputs: list[onnx.ValueInfoProto], name: str, pictures: int) -> list[str]:
     if [value.name for value in inputs] != [name]:
         found = ", ".join(repr(value.name) for value in inputs) or "none"
         return [f"it must have one input, {name!r}; it has {found}"]
     kind, shape = _type_of(inputs[0])
     if kind not in (FLOAT, UINT8):
         return [f"input {name!r} is {_name_of(kind)}; it must be float32 or uint8"]
-    layout = "(1,3,H,W)" if kind == FLOAT else "(1,H,W,3)"
+    layout = f"({pictures},3,H,W)" if kind == FLOAT else f"({pictures},H,W,3)"
     channels = shape[1:2] if kind == FLOAT else shape[3:4]
-    if len(shape) != 4 or shape[0] != 1 or channels != [3] or None in shape or 0 in shape:
+    if len(shape) != 4 or shape[0] != pictures or channels != [3] or None in shape or 0 in shape:
         sides = ",".join("?" if side is None else str(side) for side in shape)
         return [
             f"input {name!r} is {_name_of(kind)} ({sides}); for that type it must be a fixed "

@@ -36,11 +36,24 @@ def deform_conv_19(build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
 def deform_conv_by_gather(build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
     """Rule: standard operators of opset 11."""
     x, weight, offset, *bias = node.input
+    grid = sampling_grid(build, node, known)
+    columns = gather(build, grid, x, offset)
+    matrix = build.graph.constants[weight]
+    multiply(build, grid, columns, matrix, bias[0] if bias else "", node.output[0])
+
+
+def sampling_grid(build: Builder, node: onnx.NodeProto, known: Shapes) -> SamplingGrid:
+    """Where a neutral DeformConv samples, if gathers can express it.
+
+    Raises:
+        CascadeportError: It has groups, or is too large.
+    """
+    x, weight, offset = node.input[:3]
     if attribute(node, "groups", 1) != 1:
         raise CascadeportError(
             "Deformable convolution with groups cannot be expressed in standard operators here.",
             where=f"node {node.name}, groups = {attribute(node, 'groups')}",
-            next="Use the lowering `onnxruntime`, which has the operator itself.",
+            next="Use a lowering that has the operator itself: `onnxruntime`, or `ascend`.",
         )
     grid = SamplingGrid(
         shape=static(known, x, node),
@@ -56,11 +69,9 @@ def deform_conv_by_gather(build: Builder, node: onnx.NodeProto, known: Shapes) -
             f"A deformable convolution of {grid.pixels * grid.samples:,} samples is too "
             "large for gathers.",
             where=f"node {node.name}",
-            next="Use the lowering `onnxruntime`, which has the operator itself.",
+            next="Use a lowering that has the operator itself: `onnxruntime`, or `ascend`.",
         )
-    columns = gather(build, grid, x, offset)
-    matrix = build.graph.constants[weight]
-    multiply(build, grid, columns, matrix, bias[0] if bias else "", node.output[0])
+    return grid
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,7 @@ def gather(build: Builder, grid: SamplingGrid, x: str, offset: str, mask: str = 
         mask: (1,samples,Ho,Wo), a factor for each sample, if there is one.
     """
     _, channels, height, width = grid.shape
-    pixels, samples, groups = grid.pixels, grid.samples, grid.groups
+    pixels, samples = grid.pixels, grid.samples
     row = width + 2
     table = build.op("Pad", [x, build.ints(0, 0, 1, 1, 0, 0, 1, 1)])
     table = build.reshape(table, channels, (height + 2) * row)
@@ -125,21 +136,12 @@ def gather(build: Builder, grid: SamplingGrid, x: str, offset: str, mask: str = 
 
     moved = build.op("Transpose", [build.reshape(offset, 2 * samples, pixels)], perm=[1, 0])
     moved = build.reshape(moved, pixels, samples, 2)
-    positions = build.op("Add", [moved, _shared(build, grid.positions())])
+    positions = build.op("Add", [moved, shared(build, grid.positions())])
     positions = build.op("Max", [positions, build.const([-1.0, -1.0])])
     positions = build.op("Min", [positions, build.const([height, width])])
     corner = build.op("Min", [build.op("Floor", [positions]), build.const([height - 1, width - 1])])
     far = build.op("Sub", [positions, corner])  # weight of the far neighbour, y and x
-    near = build.op("Sub", [build.const(1.0), far])
-    weights = {
-        (axis, kind): build.slice(value, 2, axis, axis + 1)
-        for kind, value in enumerate((near, far))
-        for axis in (0, 1)
-    }
-    if mask:
-        mask = build.op("Transpose", [build.reshape(mask, samples, pixels)], perm=[1, 0])
-        mask = build.reshape(mask, pixels, samples, 1)
-        weights |= {(0, kind): build.op("Mul", [weights[0, kind], mask]) for kind in (0, 1)}
+    weights = neighbour_weights(build, grid, far, mask)
 
     # Row in the table: (y + 1) * row + (x + 1); exact in float32 below 2**24 pixels.
     assert (height + 2) * row < 2**24
@@ -147,7 +149,51 @@ def gather(build: Builder, grid: SamplingGrid, x: str, offset: str, mask: str = 
     index = build.op("Add", [build.slice(index, 2, 0, 1), build.slice(index, 2, 1, 2)])
     index = build.op("Add", [index, build.const(row + 1.0)])
     index = build.reshape(build.op("Cast", [index], to=onnx.TensorProto.INT32), pixels, samples)
+    return weighted_reads(build, grid, table, row, index, weights)
 
+
+#: Weights (pixels,samples,1) of the near (0) and the far (1) neighbour along y (0) and x (1), by
+#: axis and neighbour.
+Weights = dict[tuple[int, int], str]
+
+
+def neighbour_weights(build: Builder, grid: SamplingGrid, far: str, mask: str = "") -> Weights:
+    """The weights of the four neighbours of each sample.
+
+    Args:
+        build: Collects the nodes.
+        grid: Where the samples lie.
+        far: Distance to the near neighbour, y and x, in cells: (pixels,samples,2).
+        mask: See `gather`.
+    """
+    near = build.op("Sub", [build.const(1.0), far])
+    weights = {
+        (axis, kind): build.slice(value, 2, axis, axis + 1)
+        for kind, value in enumerate((near, far))
+        for axis in (0, 1)
+    }
+    if mask:
+        pixels, samples = grid.pixels, grid.samples
+        mask = build.op("Transpose", [build.reshape(mask, samples, pixels)], perm=[1, 0])
+        mask = build.reshape(mask, pixels, samples, 1)
+        weights |= {(0, kind): build.op("Mul", [weights[0, kind], mask]) for kind in (0, 1)}
+    return weights
+
+
+def weighted_reads(
+    build: Builder, grid: SamplingGrid, table: str, row: int, index: str, weights: Weights
+) -> str:
+    """The weighted sums of four neighbouring pixels for each sample: (pixels, kernel, C).
+
+    Args:
+        build: Collects the nodes.
+        grid: Where the samples lie.
+        table: Pixels by channels.
+        row: How many pixels of the table lie side by side.
+        index: The pixel of the near neighbours, int32 (pixels,samples).
+        weights: From `neighbour_weights`.
+    """
+    channels, samples, groups = grid.shape[1], grid.samples, grid.groups
     parts = []
     for group in range(groups):
         rows = _group_slice(build, table, group, groups, channels)
@@ -189,7 +235,7 @@ def _group_slice(build: Builder, value: str, group: int, groups: int, size: int)
     return value if groups == 1 else build.slice(value, 1, group * part, (group + 1) * part)
 
 
-def _shared(build: Builder, array: Array) -> str:
+def shared(build: Builder, array: Array) -> str:
     """A constant that all layers with the same grid share."""
     digest = hashlib.sha256(array.tobytes()).hexdigest()[:16]
     name = f"samples_{'x'.join(map(str, array.shape))}_{digest}"

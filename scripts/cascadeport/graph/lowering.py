@@ -15,9 +15,12 @@ import onnx
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.base.files import disk_errors
+from cascadeport.graph.batching import for_pictures
 from cascadeport.graph.editing import EditableGraph, save
 from cascadeport.graph.malformed import explained
 from cascadeport.graph.neutral import load_neutral
+from cascadeport.graph.passes import fold_constants
+from cascadeport.graph.reshaping import Clip, for_any_shape, for_gears, for_shape, telling
 from cascadeport.graph.semantics import limit_proposals, merge_levels, round_before_nms
 from cascadeport.graph.uint8 import normalise_inside
 
@@ -39,6 +42,12 @@ class LoweringRequest:
         half_nms: Whether NMS sees boxes and scores in float16. None: the lowering's default.
         precision: `float32` or `float16`, what the network computes in. None: float32, or what a
             later step chooses.
+        shape: Rows and columns of the input. None: as exported.
+        any_shape: Whether rows and columns stay open, for one network that takes every shape.
+        pictures: How many pictures the network takes at once.
+        clip: What boxes are clipped to inside a network for every shape: its `input`, or the
+            `picture` in it, as mmdet does.
+        gears: The shapes that the input may have, for a compiler that makes one program for each.
     """
 
     dtype: str = "float32"
@@ -48,6 +57,11 @@ class LoweringRequest:
     across_levels: bool | None = None
     half_nms: bool | None = None
     precision: str | None = None
+    shape: tuple[int, int] | None = None
+    any_shape: bool = False
+    clip: Clip = "input"
+    pictures: int = 1
+    gears: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,11 +103,17 @@ class Lowering(ABC):
         name: Its name in plans, folders and results.
         proposals: The default number of proposals that the RPN keeps; None: as exported.
         across_levels: Whether NMS of proposals compares boxes of all pyramid levels by default.
+        any_shape: Whether its runtime takes a network whose rows and columns are open.
+        several: Whether its networks may take several pictures at once.
+        gears: Whether its runtime takes a network of several shapes that are known beforehand.
     """
 
     name: str
     proposals: int | None = None
     across_levels: bool = False
+    any_shape: bool = False
+    several: bool = False
+    gears: bool = False
 
     def check(self, request: LoweringRequest) -> None:  # noqa: B027 - a hook
         """Checks a request before anything is done.
@@ -134,6 +154,17 @@ class Lowering(ABC):
         request = request or LoweringRequest()
         _check(request)
         self.check(request)
+        if (request.any_shape and not self.any_shape) or (request.gears and not self.gears):
+            raise CascadeportError(
+                f"The lowering '{self.name}' makes networks of one shape each.",
+                next="Give it shapes: SHAPES=HxW,… or SHAPES=auto:N.",
+            )
+        if request.pictures > 1 and not self.several:
+            raise CascadeportError(
+                f"The lowering '{self.name}' makes networks of one picture each.",
+                where=f"--batch {request.pictures}",
+                next="Leave --batch out.",
+            )
         changes: list[str] = []
         with explained("The neutral graph cannot be lowered", str(neutral)):
             model = self._lowered(neutral, request, changes)
@@ -155,11 +186,21 @@ class Lowering(ABC):
         changes += limit_proposals(graph, request.proposals or self.proposals)
         across = self.across_levels if request.across_levels is None else request.across_levels
         changes += merge_levels(graph, across)
+        if request.any_shape:
+            channel = telling(request.mean or ()) if request.clip == "picture" else 0
+            for_any_shape(graph, request.clip, channel)
+        elif request.gears:
+            for_gears(graph, request.gears)
+        elif request.shape is not None:
+            for_shape(graph, request.shape)
         if request.half_nms:
             changes += self.round_before_nms(graph)
         if request.dtype == "uint8" and request.mean is not None and request.std is not None:
             self.normalise(graph, request.mean, request.std)
             changes.append("normalised inside the network; padding is the rounded mean, nearly 0")
+        if request.pictures > 1:
+            fold_constants(graph)
+            for_pictures(graph, request.pictures)
         return self.rewrite(graph, request, changes)
 
 
@@ -187,6 +228,12 @@ def _check(request: LoweringRequest) -> None:
         )
     if request.dtype == "uint8" and (request.mean is None or request.std is None):
         raise CascadeportError("A uint8 input needs the mean and std for its normalisation.")
+    if request.clip == "picture" and (not request.any_shape or request.dtype != "float32"):
+        raise CascadeportError(
+            "Only a network for every shape with a float32 input can clip boxes to the picture.",
+            where=f"input.dtype = {request.dtype}",
+            next="Use fixed shapes (SHAPES=HxW,… or SHAPES=auto:N).",
+        )
     if request.proposals is not None and request.proposals < 1:
         raise CascadeportError(
             f"{request.proposals} proposals were requested; the minimum is 1.",

@@ -32,6 +32,8 @@ class Matching:
         extra: Scores of the second run's detections that the first lacks, float64.
         extra_rows: Their rows, without padding.
         moved: Number of pairs whose detections are in different rows.
+        rows: The row of each pair in the first run, without padding.
+        partners: Its row in the second.
     """
 
     boxes: NDArray[np.float64]
@@ -41,6 +43,8 @@ class Matching:
     extra: NDArray[np.float64]
     extra_rows: NDArray[np.int64]
     moved: int
+    rows: NDArray[np.int64]
+    partners: NDArray[np.int64]
 
 
 def real(detections: Detections) -> Detections:
@@ -56,14 +60,9 @@ def match(first: Detections, second: Detections) -> Matching:
     Of boxes that overlap equally, those in the nearest rows are paired.
     """
     (boxes, labels), (others, classes) = real(first), real(second)
-    overlap = np.where(labels[:, None] == classes[None], _overlap(boxes, others), 0.0)
-    rows, columns = np.nonzero(overlap >= OVERLAP)
-    order = np.lexsort((np.abs(rows - columns), -overlap[rows, columns]))
-    partner = np.full(len(boxes), -1)
+    partner = partners(overlaps(boxes, others) * (labels[:, None] == classes[None]))
     free = np.ones(len(others), dtype=bool)
-    for row, column in zip(rows[order], columns[order], strict=True):
-        if partner[row] < 0 and free[column]:
-            partner[row], free[column] = column, False
+    free[partner[partner >= 0]] = False
     paired = np.flatnonzero(partner >= 0)
     difference = np.abs(boxes[paired] - others[partner[paired]])
     return Matching(
@@ -74,10 +73,31 @@ def match(first: Detections, second: Detections) -> Matching:
         extra=others[free, 4],
         extra_rows=np.flatnonzero(free),
         moved=int(np.sum(partner[paired] != paired)),
+        rows=paired,
+        partners=partner[paired],
     )
 
 
-def _overlap(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+def partners(overlap: NDArray[Any]) -> NDArray[np.int64]:
+    """Pairs rows and columns one to one, those that overlap most first.
+
+    Args:
+        overlap: Of every row with every column (n,m); 0 where they must not be paired.
+
+    Returns:
+        The column of each row, -1 where none overlaps by `OVERLAP` or more (n).
+    """
+    rows, columns = np.nonzero(overlap >= OVERLAP)
+    order = np.lexsort((np.abs(rows - columns), -overlap[rows, columns]))
+    partner = np.full(overlap.shape[0], -1, np.int64)
+    free = [True] * overlap.shape[1]
+    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        if partner[row] < 0 and free[column]:
+            partner[row], free[column] = column, False
+    return partner
+
+
+def overlaps(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
     """Intersection over union of boxes (n,4+) and (m,4+): (n,m)."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:4], second[None, :, 2:4])

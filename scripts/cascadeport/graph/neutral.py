@@ -91,7 +91,7 @@ def unknown_operator(node: onnx.NodeProto, path: Path) -> CascadeportError:
 def _infer_deform_conv(context: Any) -> None:
     weight, offset = shape_of(context, 1), shape_of(context, 2)
     if weight and offset:
-        set_output(context, 0, onnx.TensorProto.FLOAT, [1, weight[0], offset[2], offset[3]])
+        set_output(context, 0, onnx.TensorProto.FLOAT, [offset[0], weight[0], *offset[2:]])
 
 
 def _infer_roi_extractor(context: Any) -> None:

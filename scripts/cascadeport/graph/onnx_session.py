@@ -10,6 +10,7 @@ from typing import Any
 from packaging.version import Version
 
 from cascadeport.base.errors import CascadeportError
+from cascadeport.graph.batching import batches, outputs
 from cascadeport.graph.verify import Session
 
 #: The first onnxruntime whose CPU provider is known to run DeformConv.
@@ -25,7 +26,8 @@ def load_session(network: Path) -> Session:
     """A graph on the CPU provider; the file is no longer needed once this returns.
 
     Args:
-        network: Its input is `input` float32 (1,3,H,W), its outputs `boxes` and `labels`.
+        network: Its input is `input` float32 (N,3,H,W), its outputs `boxes` and `labels`, or with
+            N pictures at once `boxes_0`, `labels_0`, and so on.
 
     Raises:
         CascadeportError: This onnxruntime cannot load it.
@@ -41,7 +43,15 @@ def load_session(network: Path) -> Session:
             where=str(network),
         ) from error
 
+    pictures = session.get_inputs()[0].shape[0]
+    names = outputs("boxes", "labels", pictures)
+
     def run(inputs: Sequence[Any]) -> list[tuple[Any, Any]]:
-        return [tuple(session.run(["boxes", "labels"], {"input": one})) for one in inputs]
+        found: dict[int, tuple[Any, Any]] = {}
+        for own, batch in batches(inputs, pictures):
+            arrays = session.run(names, {"input": batch})
+            pairs = zip(arrays[0::2], arrays[1::2], strict=True)
+            found.update(zip(own, pairs, strict=False))
+        return [found[index] for index in range(len(inputs))]
 
     return Session(f"onnxruntime {onnxruntime.__version__}", run)

@@ -43,6 +43,17 @@ def shapes(graph: EditableGraph) -> dict[str, list[int | None]]:
     return found
 
 
+def integers(graph: EditableGraph) -> set[str]:
+    """The values that hold integers, as far as inference knows."""
+    inferred = onnx.shape_inference.infer_shapes(graph.skeleton(), data_prop=True)
+    kinds = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
+    return {
+        value.name
+        for value in [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
+        if value.type.tensor_type.elem_type in kinds
+    }
+
+
 def fold_constants(graph: EditableGraph) -> None:
     """Replaces every node that does not depend on the picture by its result."""
     while True:

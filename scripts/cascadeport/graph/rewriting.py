@@ -35,6 +35,19 @@ def rewrite(graph: EditableGraph, rules: Mapping[str, Rule], *, domain: str = DO
     graph.drop_unused()
 
 
+def side(known: Shapes, name: str, axis: int, node: onnx.NodeProto) -> int:
+    """One dimension of a value, which must be known; others need not be."""
+    shape = known.get(name)
+    found = None if shape is None else shape[axis]
+    if found is None:
+        raise CascadeportError(
+            f"The size of {name} along axis {axis} is not known.",
+            where=f"node {node.name}",
+            next="Export the model again.",
+        )
+    return found
+
+
 def static(known: Shapes, name: str, node: onnx.NodeProto) -> list[int]:
     """The shape of a value, all dimensions of which must be known."""
     shape = known.get(name)

@@ -10,7 +10,7 @@ import onnx
 
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph.editing import Builder, attribute
-from cascadeport.graph.rewriting import Rule, Shapes, static
+from cascadeport.graph.rewriting import Rule, Shapes, side
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def roi_extractor(opset: int) -> Rule:
         pyramid = [
             Level(
                 feature=feature,
-                channels=static(known, feature, node)[1],
+                channels=side(known, feature, 1, node),
                 scale=scale,
                 size=(height, width),
                 sampling_ratio=ratio,
@@ -81,16 +81,22 @@ def roi_extractor(opset: int) -> Rule:
 
 
 def levels(build: Builder, boxes: str, count: int, finest_scale: int) -> list[str]:
-    """The indices of the boxes (N,4) that belong to each level.
+    """The indices of the boxes (N,4) that belong to each level."""
+    masks = level_masks(build, root_of_area(build, boxes), count, finest_scale)
+    return [_where(build, mask) for mask in masks]
+
+
+def level_masks(build: Builder, root: str, count: int, finest_scale: float) -> list[str]:
+    """Whether a box belongs to each level: boolean (N,1), from the root of its area (N,1).
 
     mmdet takes floor(log2(sqrt(area) / finest_scale + 1e-6)), clipped to the levels
     (mmdet/models/roi_heads/roi_extractors/single_level_roi_extractor.py). Comparing with powers of
     two gives the same without a logarithm, which rounds differently on every machine.
     """
-    scale = build.op("Div", [root_of_area(build, boxes), build.const(float(finest_scale))])
+    scale = build.op("Div", [root, build.const(float(finest_scale))])
     scale = build.op("Add", [scale, build.const(1e-6)])
     below = [build.op("Less", [scale, build.const(2.0**level)]) for level in range(1, count)]
-    return between(build, scale, [build.op("Not", [mask]) for mask in below])
+    return _between(build, scale, [build.op("Not", [mask]) for mask in below])
 
 
 def root_of_area(build: Builder, boxes: str) -> str:
@@ -100,6 +106,10 @@ def root_of_area(build: Builder, boxes: str) -> str:
 
 def between(build: Builder, scale: str, above: list[str]) -> list[str]:
     """Indices per level, from masks (N,1) that say whether a box is above level 0, 1, ..."""
+    return [_where(build, mask) for mask in _between(build, scale, above)]
+
+
+def _between(build: Builder, scale: str, above: list[str]) -> list[str]:
     masks = []
     for level in range(len(above) + 1):
         terms = [above[level - 1]] if level else []
@@ -107,7 +117,7 @@ def between(build: Builder, scale: str, above: list[str]) -> list[str]:
         # A single level takes every box.
         terms = terms or [build.op("Less", [scale, build.const(np.inf)])]
         masks.append(build.op("And", terms) if len(terms) == 2 else terms[0])
-    return [_where(build, mask) for mask in masks]
+    return masks
 
 
 def crop(build: Builder, pyramid: list[Level], rois: str, chosen: list[str], output: str) -> None:
@@ -159,7 +169,7 @@ def _cut(build: Builder, level: Level, rois: str, cut: tuple[bool, ...]) -> str:
     if level.shift:
         boxes = build.op("Sub", [boxes, build.const(level.shift / level.scale)])
     if not any(cut):
-        return _align(build, level, boxes, picture, level.size)
+        return align(build, level, boxes, picture, level.size)
 
     extents = _sides(build, boxes)
     starts, ends = [], []
@@ -177,7 +187,7 @@ def _cut(build: Builder, level: Level, rois: str, cut: tuple[bool, ...]) -> str:
     boxes = build.reshape(build.op("Concat", table, axis=3), -1, 4)
     picture = build.op("Add", [build.reshape(picture, -1, 1, 1, 1), zeros])
     bins_size = (height // rows, width // columns)
-    crops = _align(build, level, boxes, build.reshape(picture, -1, 1), bins_size)
+    crops = align(build, level, boxes, build.reshape(picture, -1, 1), bins_size)
 
     crops = build.reshape(crops, -1, rows, columns, level.channels, *bins_size)
     crops = build.op("Transpose", [crops], perm=[0, 3, 1, 4, 2, 5])
@@ -188,7 +198,8 @@ def _cut(build: Builder, level: Level, rois: str, cut: tuple[bool, ...]) -> str:
     return build.op("Mul", [crops, area])
 
 
-def _align(build: Builder, level: Level, boxes: str, picture: str, size: tuple[int, int]) -> str:
+def align(build: Builder, level: Level, boxes: str, picture: str, size: tuple[int, int]) -> str:
+    """Crops (N,C,h,w) of boxes (N,4) from a level; `picture` (N,1) is their index in the batch."""
     index = build.op("Cast", [picture], to=onnx.TensorProto.INT64)
     options = {"coordinate_transformation_mode": level.mode} if level.mode else {}
     return build.op(

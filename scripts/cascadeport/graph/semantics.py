@@ -5,11 +5,13 @@ Fewer proposals, NMS of proposals across pyramid levels, NMS of boxes rounded to
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 
 from cascadeport.base.errors import CascadeportError
-from cascadeport.graph.editing import Builder, EditableGraph
+from cascadeport.graph.editing import Builder, EditableGraph, load
 from cascadeport.graph.neutral import DOMAIN
 
 
@@ -28,6 +30,19 @@ def limit_proposals(graph: EditableGraph, count: int | None) -> list[str]:
             before, found.i = found.i, count
             return [f"{count} proposals instead of {before}"]
     return []
+
+
+def proposals_of(path: Path) -> int | None:
+    """How many proposals the RPN of a neutral graph keeps at most; None: it has no RPN, or the file
+    cannot be read."""
+    try:
+        model = load(path)
+    except CascadeportError:
+        return None
+    for node in model.graph.node:
+        if node.domain == DOMAIN and node.op_type == "ProposalNMS":
+            return next((one.i for one in node.attribute if one.name == "max_detections"), None)
+    return None
 
 
 def merge_levels(graph: EditableGraph, across: bool) -> list[str]:

@@ -23,6 +23,7 @@ from cascadeport.graph.comparison import (
     FACTOR,
     SCORE_FLOOR,
     STRAY,
+    STRAY_FACTOR,
     Cuts,
     PictureComparison,
     Spread,
@@ -36,7 +37,8 @@ from cascadeport.graph.matching import OVERLAP, Detections
 MIN_PICTURES = 3
 #: The format of export.json that is read here (images/export/exporter).
 EXPORT_FORMAT = 2
-#: Pictures of a verification that may lack or add a detection for no visible reason.
+#: Pictures of a verification, at each shape, that may lack or add a detection for no visible
+#: reason.
 MAX_STRAY_PICTURES = 1
 
 
@@ -108,6 +110,11 @@ class Verification:
                         f"{' '.join(_times(each) for each in picture.boxes.ratio)} "
                         "(median, p90, max)",
                         *strays(picture),
+                        *(
+                            [f"exchanges {picture.exchanged} where PyTorch does too"]
+                            if picture.exchanged
+                            else []
+                        ),
                     ]
                 )
 
@@ -127,22 +134,31 @@ class Verification:
             )
 
 
-def verify(session: Session, model: str, export: Path) -> Verification:
+def reference_shapes(export: Path) -> list[tuple[int, int]]:
+    """The shapes (rows, columns) at which an export has pictures, the traced one first."""
+    return list(
+        dict.fromkeys(
+            _shape(one, record) for record in [_record(export)] for one in record["pictures"]
+        )
+    )
+
+
+def verify(
+    session: Session, model: str, export: Path, shape: tuple[int, int] | None = None
+) -> Verification:
     """Compares a lowered float32 graph with PyTorch's detections.
 
     Args:
         session: The graph.
         model: The name of its file, for the report.
         export: The exporter's folder, with `export.json` and `reference/`.
+        shape: Of the graph's input; None: it takes every shape, and is compared at each that the
+            export has pictures of.
     """
-    record = json.loads((export / "export.json").read_text(encoding="utf-8"))
-    if record.get("format") != EXPORT_FORMAT:
-        raise CascadeportError(
-            "The export was made by another version of this program.",
-            where=str(export / "export.json"),
-            next="Export again: remove this folder and run the same command.",
-        )
+    record = _record(export)
     pictures, names = record["pictures"], record["noise"]
+    if shape is not None:
+        pictures = [one for one in pictures if _shape(one, record) == shape]
     cuts = Cuts(record["cuts"]["score"], record["cuts"]["count"])
     inputs, expected, noise = [], [], []
     for picture in pictures:
@@ -159,12 +175,12 @@ def verify(session: Session, model: str, export: Path) -> Verification:
     comparisons = [
         compare(picture["name"], picture["traced"], wanted, found, runs, cuts)
         for picture, wanted, found, runs in zip(
-            pictures, expected, session.run(inputs), noise, strict=True
+            pictures, expected, _run(session, inputs), noise, strict=True
         )
     ]
     problems = [problem(comparison) for comparison in comparisons if not comparison.passed]
     stray = [one for one in comparisons if one.passed and (one.missing or one.extra)]
-    if len(stray) > MAX_STRAY_PICTURES:
+    if len(stray) > MAX_STRAY_PICTURES * len({_shape(one, record) for one in pictures}):
         problems += [f"{problem(one)}; too many pictures do" for one in stray]
     others = [comparison for comparison in comparisons if not comparison.traced]
     if len(others) < MIN_PICTURES:
@@ -179,6 +195,7 @@ def verify(session: Session, model: str, export: Path) -> Verification:
     thresholds = {
         "overlap": OVERLAP,
         "stray": STRAY,
+        "times_own_strays": STRAY_FACTOR,
         "times_noise": asdict(FACTOR),
         "box_pixels_at_least": asdict(BOX_FLOOR),
         "score_at_least": asdict(SCORE_FLOOR),
@@ -187,6 +204,33 @@ def verify(session: Session, model: str, export: Path) -> Verification:
     return Verification(
         model, not problems, problems, thresholds, names, comparisons, session.runtime
     )
+
+
+def _record(export: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((export / "export.json").read_text(encoding="utf-8"))
+    if record.get("format") != EXPORT_FORMAT:
+        raise CascadeportError(
+            "The export was made by another version of this program.",
+            where=str(export / "export.json"),
+            next="Export again: remove this folder and run the same command.",
+        )
+    return record
+
+
+def _shape(picture: dict[str, Any], record: dict[str, Any]) -> tuple[int, int]:
+    """A picture's; exports before there were several have only that of the input."""
+    height, width = picture.get("shape") or record.get("input", {}).get("shape", (0,) * 4)[2:]
+    return int(height), int(width)
+
+
+def _run(session: Session, inputs: Sequence[NDArray[Any]]) -> list[Detections]:
+    """Runs inputs of one shape at a time: what loads the graph may have to know the shape."""
+    found: dict[int, Detections] = {}
+    for shape in dict.fromkeys(one.shape for one in inputs):
+        numbers = [number for number, one in enumerate(inputs) if one.shape == shape]
+        together = session.run([inputs[number] for number in numbers])
+        found.update(zip(numbers, together, strict=True))
+    return [found[number] for number in range(len(inputs))]
 
 
 def _numbers(spread: Spread) -> str:

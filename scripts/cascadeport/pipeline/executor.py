@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from cascadeport.core import store
 from cascadeport.core.context import Context
@@ -24,6 +25,18 @@ def execute(plan: Plan, context: Context) -> bool:
     with store.locked(plan.results):
         done = [_stage(plan, context, stage) for stage in plan.stages]
     return any(done)
+
+
+def make_first(stages: Sequence[Stage], context: Context) -> None:
+    """Makes what a plan cannot be computed without: the data set that shapes are chosen for.
+
+    Raises:
+        CascadeportError: A stage failed.
+    """
+    for stage in stages:
+        if not stage.freshness.is_up_to_date:
+            with store.locked(stage.folder.parent, wait=True):
+                _make(context, stage)
 
 
 def _stage(plan: Plan, context: Context, stage: Stage) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bundle.job import AUTO
 from cascadeport.base.errors import CascadeportError
-from cascadeport.config.cards import Card
+from cascadeport.config.cards import MULTIPLE, Card
 from cascadeport.config.options import Options
 from cascadeport.core.backend import Backend
 from cascadeport.datasets import Dataset
@@ -21,7 +22,7 @@ def settings(card: Card, backend: Backend[Any], options: Options, threads: int) 
     """The part of the job that does not depend on paths: it enters the stage's key."""
     return {
         "format": FORMAT,
-        "input": network_input(card),
+        "input": network_input(card, backend.pictures(options)),
         "outputs": {"boxes": card.output.boxes, "labels": card.output.labels},
         "preprocess": {
             "mean": list(card.input.mean),
@@ -34,11 +35,16 @@ def settings(card: Card, backend: Backend[Any], options: Options, threads: int) 
             "max_detections": card.output.max_detections,
         },
         "classes": [item.model_dump() for item in card.classes],
-        "runner": {"threads": threads, **backend.runner(options)},
-        "stream": {"workers": 1, "queue": 4},
+        "runner": {
+            "threads": threads,
+            **_streams(backend, options, threads),
+            **backend.runner(options),
+        },
+        "stream": {"workers": AUTO, "queue": 4},
         "measure": {
             "warmup": _WARMUP,
-            "repeats": options.repeats,
+            # A shard's repeats would be idle time of the fleet.
+            "repeats": options.repeats if options.shards is None else 1,
             "repeat_pictures": _REPEAT_PICTURES,
         },
         "keep_going": options.keep_going,
@@ -46,14 +52,30 @@ def settings(card: Card, backend: Backend[Any], options: Options, threads: int) 
     }
 
 
-def network_input(card: Card) -> dict[str, Any]:
-    """The job's `input`."""
-    return {
+def _streams(backend: Backend[Any], options: Options, threads: int) -> dict[str, Any]:
+    streams = backend.streams(options)
+    if streams is None:
+        return {}
+    if isinstance(streams, int) and streams > threads:
+        raise CascadeportError(
+            f"{streams} pictures at once cannot share {threads} threads.",
+            where=f"--streams {streams}",
+            next=f"Give at most {threads}, or more --threads.",
+        )
+    return {"streams": streams}
+
+
+def network_input(card: Card, pictures: int = 1) -> dict[str, Any]:
+    """The job's `input`, of networks that take so many pictures at once."""
+    found = {
         "name": card.input.name,
         "dtype": card.input.dtype,
         "shapes": [list(shape) for shape in card.input.canvases],
         "resize": list(card.input.edges),
     }
+    several = {"pictures": pictures} if pictures > 1 else {}
+    own = {"multiple": MULTIPLE} if card.input.own_shapes else {}
+    return {**found, **several, **own}
 
 
 def compile_job(
@@ -62,17 +84,25 @@ def compile_job(
     *,
     models: Sequence[tuple[str, str]],
     pictures: str,
+    single: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """Completes the job: settings, networks and pictures.
 
     Args:
         settings: What `settings` gave.
-        models: Path and sha256 of the network of each shape. Paths are as the bundle will see them.
+        models: Path and sha256 of the network of each shape, or of one for all. Paths are as the
+            bundle will see them.
         pictures: The pictures' folder, likewise.
+        single: Networks for one picture at a time where `models` take several, likewise.
     """
     return {
         **settings,
         "networks": [{"path": path, "sha256": sha256} for path, sha256 in models],
+        **(
+            {"single": [{"path": path, "sha256": sha256} for path, sha256 in single]}
+            if single
+            else {}
+        ),
         "pictures": {
             "root": pictures,
             "items": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from cascadeport.config.gate import Gate
 from cascadeport.config.targets import Semantics
 from cascadeport.core.plan import Variant, row_name, row_title
 
@@ -15,6 +16,7 @@ class Subject(BaseModel):
         target: The target's name in targets.toml.
         semantics: What the user chose instead of the target's own.
         variant: How the pass differs from the target's usual one.
+        frame: The shapes and sizes of the pictures that the user asked for instead of the card's.
         model: The card's name.
         seed: Of random weights.
         model_digest: The digest of the checkpoint that was exported, else of the card's graph; of
@@ -24,6 +26,7 @@ class Subject(BaseModel):
         pictures: How many pictures the data set has.
         pictures_digest: The joint digest of the pictures as the pass read them.
         changes: What the lowering changed in the model's meaning, in sentences.
+        gate: What was declared to be good enough, before the pass began.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -31,6 +34,7 @@ class Subject(BaseModel):
     target: str
     semantics: Semantics
     variant: Variant = Variant()
+    frame: str = ""
     model: str
     seed: int | None = None
     model_digest: str
@@ -39,6 +43,7 @@ class Subject(BaseModel):
     pictures: int
     pictures_digest: str = ""
     changes: tuple[str, ...] = ()
+    gate: Gate | None = None
 
     @property
     def row(self) -> str:

@@ -103,10 +103,12 @@ def _ran(folder: Path, infer: StageRecord, run: RunRecord) -> list[str]:
     job = read_record(folder / "infer" / "job.json", "job", next="Run the target again.")
     try:
         networks = [str(one["sha256"]) for one in job["networks"]]
-    except (KeyError, TypeError):
-        networks = []
+        single = {str(one["sha256"]) for one in job.get("single", [])}
+    except (KeyError, TypeError, AttributeError):
+        networks, single = [], set()
     inputs = {digest for name, digest in infer.inputs.items() if name.startswith("network")}
-    if set(networks) != inputs:
+    alone = {digest for name, digest in infer.inputs.items() if name.startswith("single")}
+    if set(networks) != inputs or single != alone:
         problems.append(f"infer/job.json names other networks than {where}")
     if not networks or run.digests.network != joint_digest(networks):
         problems.append("infer/run.json: other networks ran than infer/job.json names")

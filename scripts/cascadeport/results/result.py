@@ -8,7 +8,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from cascadeport.base.files import write_json
+from cascadeport.config.gate import Gate
 from cascadeport.evaluation import Evaluation
+from cascadeport.results.conditions import Conditions
+from cascadeport.results.fleet import Fleet
 from cascadeport.results.run_record import RunRecord, Statistics
 from cascadeport.results.schema import Record, read
 
@@ -35,19 +38,24 @@ class ModelFacts(Record):
 
 
 class DatasetFacts(Record):
-    """The data set it ran on. `pictures` is the number of pictures that the pass was to process."""
+    """The data set it ran on, and where it was when the result was computed.
+
+    `pictures` is the number of pictures that the pass was to process.
+    """
 
     name: str
     pictures: int
     root: str
     annotations: str
+    pictures_root: str = ""
 
 
 class Result(Record):
     """The result of one target.
 
-    `settings` are those of the card that change what is detected (results/settings.py). `folder` is
-    the folder of result.json; the paths in `files` are relative to it.
+    `settings` are those of the card that change what is detected (results/settings.py). `gate` is
+    what was declared to be good enough before the pass began. `folder` is the folder of
+    result.json; the paths in `files` are relative to it.
     """
 
     format: Literal[2] = 2
@@ -72,6 +80,10 @@ class Result(Record):
     settings_digest: str
     settings: dict[str, Any]
     semantics: list[str] = []
+    conditions: Conditions | None = None
+    fleet: Fleet | None = None
+    remarks: list[str] = []
+    gate: Gate | None = None
     evaluation: Evaluation
     run: RunRecord
     files: dict[str, str] = {}

@@ -28,8 +28,25 @@ class Throughput(Record):
     pictures: int | None = None
 
 
+class DeviceFigures(Record):
+    """What one device of a fleet did, in the time in which it was at work."""
+
+    device: str
+    shards: int
+    pictures: int
+    seconds: float
+    chip_ips: float | None = None
+    device_ips: float | None = None
+    end_to_end_ips: float | None = None
+    latency_ms: Statistics | None = None
+
+
 class Summary(Record):
-    """The figures derived from the raw times of a pass."""
+    """The figures derived from the raw times of a pass.
+
+    `seconds` and `devices` are a fleet's: the time from the first beginning to the last end, and
+    each of its devices.
+    """
 
     chip_ips: float | None = None
     device_ips: float | None = None
@@ -38,6 +55,8 @@ class Summary(Record):
     repeats: list[Throughput] = []
     steps_ms: dict[str, Statistics | None] = {}
     latency_ms: Statistics | None = None
+    seconds: float | None = None
+    devices: list[DeviceFigures] = []
 
 
 class SkippedEntry(Record):
@@ -46,6 +65,20 @@ class SkippedEntry(Record):
     id: int
     file: str
     reason: str
+
+
+class ShardEntry(Record):
+    """A shard of a pass that ran in shards: what ran it, when, and the digest of its run.json."""
+
+    index: int
+    count: int
+    node: str
+    machine: str = ""
+    devices: list[str] = []
+    pictures: int
+    began: float
+    seconds: float
+    record: str
 
 
 class Digests(Record):
@@ -69,6 +102,7 @@ class RunRecord(Record):
     warmup: int | None = None
     peak_rss_bytes: int | None = None
     simulated: bool = False
+    shards: list[ShardEntry] = []
     subject: Subject | None = None
 
 

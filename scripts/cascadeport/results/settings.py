@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+OWN_SHAPES = "own shapes"
+FRAME = ("input shapes", "resize", OWN_SHAPES)
+"""Those that a user can ask to be others than the card's: SHAPES= and RESIZE=."""
+
 # The settings of a job that change what is detected, and how tables name them.
 _NAMES = {
     ("input", "shapes"): "input shapes",
@@ -28,6 +32,9 @@ def of_job(job: Mapping[str, Any]) -> dict[str, Any]:
         for key in path:
             value = value.get(key) if isinstance(value, Mapping) else None
         found[name] = value
+    own = job.get("input")
+    if isinstance(own, Mapping) and "multiple" in own:
+        found[OWN_SHAPES] = own["multiple"]
     return found
 
 

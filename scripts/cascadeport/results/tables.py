@@ -10,10 +10,14 @@ from typing import Any
 from rich.cells import cell_len
 
 from cascadeport.base.text import printable
+from cascadeport.results import columns, notes
+from cascadeport.results.columns import Column
 from cascadeport.results.comparison import Comparison, Row
 from cascadeport.results.run_record import Statistics
 
-NONE = "–"
+# Lists and tables, which a cell cannot hold.
+_LISTS = ("semantics", "remarks")
+_NESTED = ("latency_ms", *_LISTS, "checks")
 
 
 def as_csv(comparison: Comparison) -> str:
@@ -21,12 +25,13 @@ def as_csv(comparison: Comparison) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     latency = ("n", "mean", "p50", "p90", "p99")
-    plain = [key for key in Row.model_fields if key not in ("latency_ms", "semantics")]
-    writer.writerow([*plain, *(f"latency_ms_{key}" for key in latency), "semantics"])
+    plain = [key for key in Row.model_fields if key not in _NESTED]
+    writer.writerow([*plain, *(f"latency_ms_{key}" for key in latency), *_LISTS])
     for row in comparison.rows:
         statistics = row.latency_ms or Statistics(n=0)
         times = [getattr(statistics, key) if row.latency_ms else None for key in latency]
-        values = [*(getattr(row, key) for key in plain), *times, "; ".join(row.semantics)]
+        said = ["; ".join(getattr(row, key)) for key in _LISTS]
+        values = [*(getattr(row, key) for key in plain), *times, *said]
         writer.writerow([_cell(value) for value in values])
     return "\ufeff" + out.getvalue()
 
@@ -40,80 +45,36 @@ def _cell(value: Any) -> Any:
 
 def as_markdown(comparison: Comparison) -> str:
     """The table for people, followed by all remarks on its rows."""
-    model, dataset = comparison.model, comparison.dataset
-    title = _plain(str(model.get("title") or model.get("name") or "Comparison"))
-    where = _plain(str(dataset.get("name", "")))
-    if dataset.get("pictures"):
-        where += f", {dataset['pictures']} pictures"
-    if len(comparison.inputs) == 1:
-        where += f", input {_plain(comparison.inputs[0])}"
-    head = ["target", "status", "mAP", "mAP50", "mAP75", "Δ mAP, points", "pictures"]
-    head += ["chip img/s"] * comparison.chips + ["device img/s", "end-to-end img/s"]
-    head += ["latency mean ms", "p50", "p90", "p99"]
-    rows = [_markdown_row(row, comparison.chips) for row in comparison.rows]
+    lines = [f"# {plain(columns.title(comparison))}", "", *markdown_table(comparison)]
+    return "\n".join([*lines, *markdown_notes(comparison)]).rstrip() + "\n"
+
+
+def markdown_table(comparison: Comparison) -> list[str]:
+    """The lines of the table itself."""
+    shown = columns.of(comparison)
+    head = [plain(column.name) for column in shown]
+    rows = [[plain(column.cell(row)) for column in shown] for row in comparison.rows]
     widths = [
-        max(3, *(cell_len(cells[column]) for cells in [head, *rows])) for column in range(len(head))
+        max(3, *(cell_len(cells[place]) for cells in [head, *rows])) for place in range(len(head))
     ]
     rule = [
-        "-" * width if column < 2 else "-" * (width - 1) + ":"
-        for column, width in enumerate(widths)
+        "-" * (width - 1) + ":" if column.is_number else "-" * width
+        for column, width in zip(shown, widths, strict=True)
     ]
-    lines = [f"# {title} on {where}" if where else f"# {title}", ""]
-    lines += [_line(cells, widths) for cells in (head, rule, *rows)]
-    lines += ["", *_notes(comparison)]
-    return "\n".join(lines).rstrip() + "\n"
+    return [_line(cells, widths, shown) for cells in (head, rule, *rows)]
 
 
-def _markdown_row(row: Row, chips: bool) -> list[str]:
-    latency = row.latency_ms or Statistics(n=0)
-    status = row.status.upper() if row.status == "invalid" else row.status
-    return [
-        _plain(row.title),
-        status,
-        *(number(value, 3) for value in (row.map, row.map50, row.map75)),
-        points(row.delta_map),
-        number(row.pictures, 0),
-        *[number(row.chip_ips, 2)] * chips,
-        *(number(value, 2) for value in (row.device_ips, row.end_to_end_ips)),
-        *(number(getattr(latency, key), 2) for key in ("mean", "p50", "p90", "p99")),
-    ]
-
-
-def _notes(comparison: Comparison) -> list[str]:
+def markdown_notes(comparison: Comparison) -> list[str]:
+    """The lines of the remarks, an empty one before each group."""
     lines = []
-    against = sorted({row.against for row in comparison.rows if row.against})
-    for name in against:
-        lines.append(f"- Δ mAP is relative to {_plain(name)}.")
-    for row in comparison.rows:
-        name = _plain(row.title)
-        if row.status == "invalid":
-            lines.append(f"- **{name} is INVALID**: {_plain(row.reason)}.".replace("..", "."))
-        elif row.status == "published":
-            lines.append(f"- Not measured here: {name}; from {_plain(row.reason)}")
-        elif row.status == "simulated":
-            lines.append(f"- {name} ran on a simulator: its accuracy counts, it has no throughput.")
-        if row.input and len(comparison.inputs) > 1:
-            lines.append(f"- {name}: input {_plain(row.input)}; other rows have another input")
-        lines.extend(f"- {name}: {_plain(change)}" for change in row.semantics)
+    for note in notes.of(comparison):
+        if note.about:
+            lines += ["", f"**{'; '.join(map(plain, note.about))}**"]
+        lines += ["", *(f"- {plain(sentence)}" for sentence in note.sentences)]
     return lines
 
 
-def number(value: float | None, digits: int) -> str:
-    """A number for a table, or a dash."""
-    return NONE if value is None else f"{value:.{digits}f}"
-
-
-def points(delta: float | None) -> str:
-    """A difference of mAP in points (hundredths) with its sign, or a dash."""
-    if delta is None:
-        return NONE
-    text = f"{abs(delta) * 100:.2f}"
-    if float(text) == 0:
-        return text
-    return f"+{text}" if delta > 0 else f"−{text}"
-
-
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Escapes text for Markdown: table bars, marks and line ends have no effect."""
     text = printable(" ".join(text.split()))
     for mark in "\\|`*_<>[]":
@@ -121,9 +82,9 @@ def _plain(text: str) -> str:
     return text
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _line(cells: Sequence[str], widths: Sequence[int], shown: Sequence[Column]) -> str:
     padded = []
-    for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+    for cell, width, column in zip(cells, widths, shown, strict=True):
         space = " " * (width - cell_len(cell))
-        padded.append(cell + space if column < 2 else space + cell)
+        padded.append(space + cell if column.is_number else cell + space)
     return f"| {' | '.join(padded)} |"

@@ -48,6 +48,14 @@ CAUSES: Mapping[str, Cause] = {
         "AIPP and another option apply to the same input.",
         "Remove input_fp16_nodes from atc's options.",
     ),
+    **dict.fromkeys(
+        ("E10019", "E10035", "E10036", "E10038", "E10039", "E10040"),
+        Cause(
+            "atc does not accept the sizes of the input (--dynamic_image_size).",
+            "Choose other SHAPES=, or set gears = false in the target's row of targets.toml: then "
+            "there is an om file for each shape.",
+        ),
+    ),
     "E10041": Cause(
         "atc cannot load the graph.",
         "The file is truncated or not ONNX: lower it again (remove build/models/NAME).",

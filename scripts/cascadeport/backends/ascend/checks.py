@@ -11,13 +11,16 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascadeport.backends.ascend import host
+from cascadeport.backends.ascend import host, releases
+from cascadeport.backends.ascend.releases import Release
 from cascadeport.backends.ascend.target import AscendTarget
+from cascadeport.base import architecture
 from cascadeport.base.errors import CascadeportError
 from cascadeport.config import compose
 from cascadeport.containers import refusals
 from cascadeport.core.check import Check, Finding, idle, not_checked_remotely
 from cascadeport.core.context import Context
+from cascadeport.core.device import DeviceState
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,27 @@ def npu_smi(context: Context) -> NpuSmiReport:
     return parse_npu_smi(answer.output)
 
 
+def states(context: Context) -> list[DeviceState]:
+    """How the chips of the target are at this moment; npu-smi tells neither clock nor throttling.
+
+    Raises:
+        CascadeportError: npu-smi does not answer.
+    """
+    report = npu_smi(context)
+    own = [chip for chip in report.chips if chip.device in _row(context).devices]
+    return [
+        DeviceState(
+            device=f"chip {chip.device}",
+            temperature_c=chip.temperature_c,
+            power_w=chip.power_w,
+            processes=sum((one.npu, one.chip) == (chip.npu, chip.chip) for one in report.processes)
+            # Releases without the table of processes tell nothing about them.
+            or None,
+        )
+        for chip in own
+    ]
+
+
 def _nodes(context: Context) -> Finding:
     service = context.engine.service("infer")
     assert service is not None
@@ -182,7 +206,7 @@ def _nodes(context: Context) -> Finding:
 
 
 def _driver(context: Context) -> Finding:
-    cann = host.cann()
+    cann = _cann(context)
     path = Path(context.variables.get("ASCEND_DRIVER", str(host.DRIVER))) / "version.info"
     text = context.machine.text(str(path))
     if text is None:
@@ -193,17 +217,31 @@ def _driver(context: Context) -> Finding:
             reason="The container uses the host's driver.",
             remedy="Install the driver and firmware of the card, so that `npu-smi info` works.",
         )
-    version = host.version_info(text).get("Version", "unknown")
-    wanted = host.driver_wanted(version)
-    if host.release(version) < host.release(wanted):
+    known = host.version_info(text)
+    version = known.get("Version", "unknown")
+    wanted = host.driver_wanted(version, cann)
+    if wanted is not None and host.release(version) < host.release(wanted):
         return Finding(
             "driver",
             "fail",
-            f"The driver is {version}, older than CANN {cann.version} requires.",
+            f"The driver is {version}, older than CANN {cann.name} requires.",
             reason="With it, CANN cannot open the device (error 507033).",
             remedy=f"Install driver and firmware {wanted} or newer.",
         )
-    return Finding("driver", "ok", f"Driver {version} for CANN {cann.version}.")
+    if host.is_years_newer(version, cann):
+        # Drivers of today say which older interfaces they keep.
+        says = known.get("compatible_version")
+        return Finding(
+            "driver",
+            "warn",
+            f"The driver is {version}, years newer than CANN {cann.name}"
+            + (f"; it says that it is compatible with {says}." if says else "."),
+            reason="Nobody has tried this pair here; if CANN cannot open the device, it ends with "
+            "error 507033.",
+            remedy="Go on and see. If it fails: --cann-release with a release of the driver's "
+            f"time, or a driver before {cann.driver.warn_from}.",
+        )
+    return Finding("driver", "ok", f"Driver {version} for CANN {cann.name}.")
 
 
 def _chips(context: Context) -> Finding:
@@ -241,8 +279,12 @@ def _idle(context: Context) -> Finding:
 
 
 def _packages(context: Context) -> Finding:
-    missing = host.missing_packages(context.variables, context.options.bins)
-    cann = host.cann()
+    cann = _cann(context)
+    missing = host.missing_packages(
+        {**context.variables, architecture.VARIABLE: context.architecture},
+        cann,
+        context.options.bins,
+    )
     if missing:
         return Finding(
             "CANN",
@@ -251,7 +293,11 @@ def _packages(context: Context) -> Finding:
             reason="The vendor's packages are not redistributable: you have to add them yourself.",
             remedy=f"Get them from {cann.source} and record their checksums (docs/containers.md).",
         )
-    return Finding("CANN", "ok", f"The packages of CANN {cann.version} are in place.")
+    return Finding("CANN", "ok", f"The packages of CANN {cann.name} are in place.")
+
+
+def _cann(context: Context) -> Release:
+    return releases.find(context.options.cann_release)
 
 
 def _row(context: Context) -> AscendTarget:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import platform
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from packaging.version import Version
 
+from cascadeport.backends.ascend.releases import Release
+from cascadeport.base import architecture
 from cascadeport.base.errors import CascadeportError
-from cascadeport.base.paths import IMAGES, REPOSITORY
-from cascadeport.config.schema import Strict, read_toml, validate
+from cascadeport.base.paths import REPOSITORY
 from cascadeport.core.machine import Machine
 
 NODE = Path("/dev/davinci0")
 DRIVER = Path("/usr/local/Ascend/driver")
-_CANN = IMAGES / "ascend" / "cann.toml"
+TOOL = "ais_infer.tar.gz"
 SUMS = "SHA256SUMS"
 DEVICE_REMEDY = (
     "Install the Ascend driver and firmware, see `npu-smi info`; without an NPU, --simulate runs "
@@ -24,48 +24,42 @@ DEVICE_REMEDY = (
 )
 
 
-class Cann(Strict):
-    """The CANN release of the images: images/ascend/cann.toml."""
-
-    version: str
-    driver_at_least: list[str]
-    source: str
-    packages: list[str]
-    wheel: str
-    tool: str
-
-
-def cann() -> Cann:
-    """Reads images/ascend/cann.toml."""
-    return validate(Cann, read_toml(_CANN, "CANN release"), where=str(_CANN), what="CANN release")
-
-
 def folder(variables: Mapping[str, str]) -> Path:
     """The folder of the vendor's packages, or of the simulator's stand-ins."""
     return REPOSITORY / variables.get("CANN", "images/ascend/cann")
 
 
-def missing_packages(variables: Mapping[str, str], bins: bool = False) -> list[str]:
+def missing_packages(variables: Mapping[str, str], cann: Release, bins: bool = False) -> list[str]:
     """The vendor's files that are missing or have no recorded checksum.
 
     Args:
+        cann: The release that is installed from them.
         bins: Whether ais_infer is needed too.
     """
-    release = cann()
-    arch = platform.machine()
     packages = folder(variables)
     found = []
     sums = packages / SUMS
     recorded = sums.read_text(encoding="utf-8") if sums.exists() else ""
-    for pattern in (*release.packages, release.wheel, *((release.tool,) if bins else ())):
-        name = pattern.format(version=release.version, arch=arch)
-        files = sorted(packages.glob(name))
-        if not files:
-            found.append(name)
-        elif recorded and files[0].name not in recorded:
+    # Either of a line's names will do.
+    wanted: list[tuple[str, ...]] = [(name,) for name in cann.packages]
+    wanted.append((cann.aclruntime.sources, cann.aclruntime.wheel))
+    if bins:
+        # The sources of aclruntime come with the command line of the same revision.
+        wanted.append((cann.aclruntime.sources, TOOL))
+    for patterns in wanted:
+        names = [cann.named(pattern, architecture.of(variables)) for pattern in patterns]
+        files = [file for name in names for file in sorted(packages.glob(name))]
+        if not files and " or ".join(names) not in found:
+            found.append(" or ".join(names))
+        elif files and recorded and files[0].name not in recorded:
             found.append(f"{files[0].name} in {SUMS}")
     if not recorded:
         found.append(SUMS)
+    for line in recorded.splitlines():
+        checksum, _, name = line.partition(" ")
+        known = cann.sha256.get(name.lstrip(" *"))
+        if known not in (None, checksum):
+            found.append(f"the {name.lstrip(' *')} of checksum {known}")
     return found
 
 
@@ -83,11 +77,23 @@ def release(version: str) -> Version:
     return Version(found[0] if found else "0")
 
 
-def driver_wanted(version: str) -> str:
-    """The oldest supported driver, in the numbering series of the given version."""
-    wanted = sorted(cann().driver_at_least, key=release)
+def driver_wanted(version: str, cann: Release) -> str | None:
+    """The oldest supported driver, in the numbering series of the given version.
+
+    Returns:
+        None: cann.toml does not say.
+    """
+    wanted = sorted(cann.driver.at_least, key=release)
+    if not wanted:
+        return None
     # Ascend HDK's series began at 21, far above CANN's own.
     return wanted[-1] if release(version).major > 20 else wanted[0]
+
+
+def is_years_newer(version: str, cann: Release) -> bool:
+    """Whether a driver came years after a release of CANN."""
+    newest = cann.driver.warn_from
+    return newest is not None and release(version) >= release(newest)
 
 
 def group(machine: Machine) -> str | None:
@@ -100,18 +106,18 @@ def group(machine: Machine) -> str | None:
     return None if node is None else str(node.group)
 
 
-def require_packages(environ: Mapping[str, str], bins: bool) -> None:
+def require_packages(environ: Mapping[str, str], cann: Release, bins: bool) -> None:
     """Checks that the vendor's packages are present.
 
     Raises:
         CascadeportError: They are missing; it says where to get them.
     """
-    missing = missing_packages(environ, bins)
+    missing = missing_packages(environ, cann, bins)
     if missing:
         raise CascadeportError(
             f"{', '.join(missing)} missing: the vendor's packages are not redistributable, so you "
             "have to add them yourself.",
             where=str(folder(environ)),
-            next=f"Get them from {cann().source} and record their checksums (docs/containers.md); "
+            next=f"Get them from {cann.source} and record their checksums (docs/containers.md); "
             "without them, --simulate runs the target on a stand-in.",
         )

@@ -6,29 +6,28 @@
                         classes (1,n), count (1), float16
 
 What CANN's ONNX plug-ins read from these nodes is in onnx_plugins.py, and what its kernels do in
-reference_executor.py; docs/lowering.md names the sources. `atc` needs one opset import, no domain
-and fixed shapes; it handles names of letters, digits and underscores reliably.
+reference_executor.py; docs/lowering.md names the sources. What `atc` needs of every graph is in
+atc_graph.py. standard_lowering.py does without the three operators.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import onnx
 
-from cascadeport.backends.ascend.onnx_plugins import check
+from cascadeport.backends.ascend.atc_graph import aipp, describe, finish
+from cascadeport.backends.ascend.gears import check_gears
+from cascadeport.backends.ascend.padded_nms import PaddedNms
 from cascadeport.base.errors import CascadeportError
 from cascadeport.graph.editing import Array, Builder, EditableGraph, attribute
 from cascadeport.graph.lowering import Lowering, LoweringRequest, refuse_precision
-from cascadeport.graph.opset19 import set_opset
 from cascadeport.graph.passes import fold_constants
 from cascadeport.graph.rewriting import Rule, Shapes, rewrite, static
 
-OPSET = 11
 #: The vendor guide's number of proposals, with which the published figures were measured.
 PROPOSALS = 500
 FLOAT, FLOAT16, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64
@@ -41,30 +40,22 @@ CHANGES = [
 ]
 
 
-@dataclass(frozen=True)
-class AtcArguments:
-    """The arguments of `atc` that depend on the graph.
-
-    Attributes:
-        input_shape: For `--input_shape`.
-        out_nodes: For `--out_nodes`, boxes first, as `node:output`.
-        aipp: Content of the file for `--insert_op_conf`; None for float32 input.
-    """
-
-    input_shape: str
-    out_nodes: str
-    aipp: str | None = None
-
-
 class Ascend(Lowering):
     """CANN's three operators; its NMS takes float16 only."""
 
     name = "ascend"
     proposals = PROPOSALS
     across_levels = True
+    gears = True
 
     def check(self, request: LoweringRequest) -> None:
         """See `Lowering`."""
+        if request.gears and request.dtype != "float32":
+            raise CascadeportError(
+                "A static AIPP configuration has one size, and gears have several.",
+                where="input.dtype = uint8",
+                next="Use float32, or a network for each shape (gears = false in targets.toml).",
+            )
         if request.half_nms is False:
             raise CascadeportError(
                 "NMS in float32 was requested, but CANN's BatchMultiClassNMS takes float16 only.",
@@ -86,7 +77,9 @@ class Ascend(Lowering):
     ) -> onnx.ModelProto:
         """See `Lowering`."""
         changes.extend(CHANGES)
-        return rewritten(graph)
+        model = rewritten(graph)
+        check_gears(model, request.gears)
+        return model
 
     def facts(self, model: onnx.ModelProto, request: LoweringRequest) -> Mapping[str, Any]:
         """The arguments of `atc` that depend on the graph: see `AtcArguments`."""
@@ -94,7 +87,7 @@ class Ascend(Lowering):
         if request.dtype == "uint8" and request.mean is not None and request.std is not None:
             sides = [side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim]
             text = aipp(sides[2], sides[3], list(request.mean), list(request.std))
-        return {"atc": asdict(describe(model, text))}
+        return {"atc": asdict(describe(model, text, request.gears))}
 
 
 def rewritten(graph: EditableGraph) -> onnx.ModelProto:
@@ -104,58 +97,15 @@ def rewritten(graph: EditableGraph) -> onnx.ModelProto:
     batch norms into convolutions itself.
     """
     fold_constants(graph)
-    padding = _Padding()
+    nms = _BatchNms()
     rules: dict[str, Rule] = {
         "DeformConv": deformable_conv_2d,
         "RoiExtractor": roi_extractor,
-        "ProposalNMS": padding.proposal_nms,
-        "MultiClassNMS": padding.multi_class_nms,
+        "ProposalNMS": nms.proposal_nms,
+        "MultiClassNMS": nms.multi_class_nms,
     }
     rewrite(graph, rules)
-    _plain_names(graph)
-    model = graph.to_model()
-    set_opset(model, OPSET)
-    for value, shape in zip(model.graph.output, padding.shapes, strict=True):
-        kind = value.type.tensor_type.elem_type
-        value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, kind, shape))
-    check(model)
-    return model
-
-
-def describe(model: onnx.ModelProto, aipp: str | None = None) -> AtcArguments:
-    """The arguments of `atc` for a graph."""
-    value = model.graph.input[0]
-    sides = [side.dim_value for side in value.type.tensor_type.shape.dim]
-    producers = {
-        name: f"{node.name}:{index}"
-        for node in model.graph.node
-        for index, name in enumerate(node.output)
-    }
-    return AtcArguments(
-        input_shape=f"{value.name}:{','.join(map(str, sides))}",
-        out_nodes=";".join(producers[output.name] for output in model.graph.output),
-        aipp=aipp,
-    )
-
-
-def aipp(height: int, width: int, mean: list[float], std: list[float]) -> str:
-    """The AIPP file for uint8 (1,H,W,3) input in the network's channel order.
-
-    AIPP computes (pixel - mean_chn - min_chn) * var_reci_chn; mean_chn is an integer, so min_chn
-    holds all of the mean.
-    """
-    lines = [
-        "aipp_mode: static",
-        "input_format: RGB888_U8",
-        f"src_image_size_w: {width}",
-        f"src_image_size_h: {height}",
-        "crop: false",
-        "csc_switch: false",
-        "rbuv_swap_switch: false",
-    ]
-    lines += [f"min_chn_{channel}: {value!r}" for channel, value in enumerate(mean)]
-    lines += [f"var_reci_chn_{channel}: {1 / value!r}" for channel, value in enumerate(std)]
-    return "aipp_op {\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
+    return finish(graph, nms.shapes)
 
 
 # --- rules ----------------------------------------------------------------------------------------
@@ -233,31 +183,20 @@ def roi_extractor(build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
     )
 
 
-class _Padding:
-    """The rules for NMS, whose results have a fixed length here, padded with rows of score 0.
-
-    A padding row among the proposals must not become a detection: its class scores are set to 0.
-    """
-
-    def __init__(self) -> None:
-        self.real = ""
-        self.proposals = 0
-        self.shapes: list[list[int]] = []
+class _BatchNms(PaddedNms):
+    """The rules for NMS, by CANN's own operator."""
 
     def proposal_nms(self, build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
         """Rule: one class, or one class for each pyramid level."""
         boxes, scores, levels = node.input
         ids = build.graph.constants[levels]
-        self.proposals = attribute(node, "max_detections")
         column = build.reshape(scores, -1, 1)
         if ids.any():
             mask = np.equal.outer(ids, np.unique(ids)).astype(np.float32)
             column = build.op("Mul", [column, build.const(mask, stem="levels")])
         classes = len(np.unique(ids))
         best, score, _ = _nms(build, node, boxes, column, (len(ids), classes), 0.0)
-        positive = build.op("Greater", [score, build.const(0.0)])
-        self.real = build.op("Cast", [positive], to=FLOAT)
-        build.op("Concat", [best, score], outputs=[node.output[0]], axis=1)
+        self.keep_proposals(build, node, best, score)
 
     def multi_class_nms(self, build: Builder, node: onnx.NodeProto, known: Shapes) -> None:
         """Rule: boxes are repeated for every class, as the operator requires."""
@@ -270,8 +209,7 @@ class _Padding:
         best, score, label = _nms(build, node, boxes, scores, shape, threshold)
         build.op("Concat", [best, score], outputs=[node.output[0]], axis=1)
         build.op("Cast", [label], outputs=[node.output[1]], to=INT64)
-        count = attribute(node, "max_detections")
-        self.shapes = [[count, 5], [count]]
+        self.keep_shapes(node)
 
 
 def _nms(
@@ -327,37 +265,3 @@ def _lone_convolution(graph: EditableGraph, name: str) -> onnx.NodeProto | None:
     if name in graph.outputs or not all(value in graph.constants for value in source.input[1:]):
         return None
     return source
-
-
-def _plain_names(graph: EditableGraph) -> None:
-    """Renames nodes and inner values to letters, digits and underscores."""
-    kept = {value.name for value in graph.model.graph.input} | set(graph.outputs)
-    given: dict[str, str] = {}
-    taken = set(kept)
-
-    def plain(name: str) -> str:
-        if not name or name in kept:
-            return name
-        if name not in given:
-            stem = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "v"
-            fresh, number = stem, 1
-            while fresh in taken:
-                fresh, number = f"{stem}_{number}", number + 1
-            taken.add(fresh)
-            given[name] = fresh
-        return given[name]
-
-    for node in graph.nodes:
-        inputs, outputs = [plain(n) for n in node.input], [plain(n) for n in node.output]
-        del node.input[:], node.output[:]
-        node.input.extend(inputs)
-        node.output.extend(outputs)
-    graph.constants.rename(given)
-    names: set[str] = set()
-    for node in graph.nodes:
-        stem = re.sub(r"[^A-Za-z0-9_]+", "_", node.name).strip("_") or node.op_type
-        name, number = stem, 1
-        while name in names:
-            name, number = f"{stem}_{number}", number + 1
-        names.add(name)
-        node.name = name

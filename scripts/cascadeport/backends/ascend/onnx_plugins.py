@@ -17,6 +17,29 @@ from cascadeport.base.errors import CascadeportError
 OPSETS = range(9, 14)
 #: Limits of the BatchMultiClassNonMaxSuppression kernel.
 MAX_KEPT, MAX_CLASSES = 1000, 200
+#: Standard operators of opset 11 that plug-ins are registered for: canndev as of 2022-06-30,
+#: ops/built-in/framework/onnx_plugin (similar_opp_plugins.cc, and one file for each of the others).
+PARSED = frozenset(
+    {
+        *("Abs", "Acos", "Acosh", "Add", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan"),
+        *("Atanh", "AveragePool", "BatchNormalization", "BitShift", "Cast", "Ceil", "Celu", "Clip"),
+        *("Compress", "Concat", "ConstantOfShape", "Conv", "ConvTranspose", "Cos", "Cosh"),
+        *("CumSum", "DepthToSpace", "Det", "Div", "Dropout", "Einsum", "Elu", "Equal", "Erf"),
+        *("Exp", "Expand", "EyeLike", "Flatten", "Floor", "Gather", "GatherElements", "GatherND"),
+        *("Gemm", "GlobalAveragePool", "GlobalMaxPool", "Greater", "GRU", "HardSigmoid"),
+        *("Hardmax", "Identity", "If", "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LSTM"),
+        *("LeakyRelu", "Less", "Log", "LogSoftmax", "LpNormalization", "LpPool", "MatMul", "Max"),
+        *("MaxPool", "MaxRoiPool", "Mean", "MeanVarianceNormalization", "Min", "Mod", "Mul"),
+        *("Multinomial", "Neg", "NonMaxSuppression", "NonZero", "Not", "OneHot", "Or", "PRelu"),
+        *("Pad", "Pow", "Range", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum"),
+        *("ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"),
+        *("ReduceSumSquare", "Relu", "Reshape", "Resize", "ReverseSequence", "RoiAlign", "Round"),
+        *("ScatterElements", "ScatterND", "Selu", "Shape", "Shrink", "Sigmoid", "Sign", "Sin"),
+        *("Sinh", "Size", "Slice", "Softmax", "Softplus", "Softsign", "SpaceToDepth", "Split"),
+        *("Sqrt", "Squeeze", "Sub", "Sum", "Tan", "Tanh", "TfIdfVectorizer", "ThresholdedRelu"),
+        *("Tile", "TopK", "Transpose", "Unsqueeze", "Upsample", "Where", "Xor"),
+    }
+)
 #: Standard operators whose output shape depends on their input's content.
 DYNAMIC = {"NonZero", "NonMaxSuppression", "Shape", "Loop", "If", "Scan", "Range", "Unique"}
 
@@ -56,6 +79,16 @@ class BatchMultiClassNMSAttributes:
     iou_threshold: float
     max_size_per_class: int
     max_total_size: int
+
+
+@dataclass(frozen=True)
+class RoiAlignAttributes:
+    """The attributes of the standard operator as the plug-in sets them."""
+
+    output_height: int
+    output_width: int
+    sampling_ratio: int
+    spatial_scale: float
 
 
 INT, INTS, STRING = AttributeProto.INT, AttributeProto.INTS, AttributeProto.STRING
@@ -103,6 +136,21 @@ def read_batch_multi_class_nms(node: onnx.NodeProto) -> BatchMultiClassNMSAttrib
     )
 
 
+def read_roi_align(node: onnx.NodeProto) -> RoiAlignAttributes:
+    """The plug-in sets roi_end_mode to 0 below opset 16: RoIs are at least one cell wide and high.
+
+    It reads spatial_scale and the sizes whatever their type, which an attribute of another type
+    leaves at 0; here they must have the right one.
+    """
+    read = _AttributeReader(node)
+    return RoiAlignAttributes(
+        output_height=read.integer("output_height"),
+        output_width=read.integer("output_width"),
+        sampling_ratio=read.integer("sampling_ratio", 0),
+        spatial_scale=read.number("spatial_scale"),
+    )
+
+
 def check(model: onnx.ModelProto) -> None:
     """Checks that `atc` accepts a graph and reads it as intended.
 
@@ -123,7 +171,10 @@ def check(model: onnx.ModelProto) -> None:
         if problem:
             problems.append(f"node {node.name or node.output[0]}: {problem}")
     for value in [*model.graph.input, *model.graph.output]:
-        if any(not side.dim_value for side in value.type.tensor_type.shape.dim):
+        sides = value.type.tensor_type.shape.dim
+        # Rows and columns of the input may be open: atc's gears give their sizes.
+        fixed = sides[:2] if value in model.graph.input and len(sides) == 4 else sides
+        if any(not side.dim_value for side in fixed):
             problems.append(f"{value.name} has a dimension that is not fixed")
     if problems:
         raise CascadeportError(
@@ -152,7 +203,9 @@ def _problem(node: onnx.NodeProto, opset: int) -> str:
             return f"the kernel keeps at most {MAX_KEPT} boxes"
     elif node.op_type in DYNAMIC:
         return f"the output shape of {node.op_type} depends on the picture"
-    elif not defs.has(node.op_type, max_inclusive_version=opset):
+    elif node.op_type == "RoiAlign":
+        read_roi_align(node)
+    elif node.op_type not in PARSED or not defs.has(node.op_type, max_inclusive_version=opset):
         return f"no parser knows {node.op_type} in opset {opset}"
     return ""
 

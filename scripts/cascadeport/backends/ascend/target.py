@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -15,11 +15,17 @@ class AscendTarget(Target):
 
     Args:
         soc: The chip, by atc's name for it.
+        lowering: How the network is rewritten for the chip: in CANN's own operators, or without
+            them (docs/lowering.md).
+        gears: Whether several shapes are gears of one om file, whose weights are in memory once
+            (docs/shapes.md); else there is an om file for each shape.
         devices: The chips that share the pictures, by device number.
         precision_mode: An option of atc, like the keys below; unset: atc's default.
     """
 
     soc: str = Field(pattern=r"^Ascend\d[0-9A-Z]*$")
+    lowering: Literal["ascend", "ascend-standard"] = "ascend"
+    gears: bool = True
     devices: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(as_tuple)] = (0,)
     precision_mode: str | None = None
     op_select_implmode: str | None = None

@@ -14,6 +14,8 @@ class CurrentOperators(Lowering):
     """Opset 19, where deformable convolution is an operator; float32 or float16."""
 
     name = "onnxruntime"
+    any_shape = True
+    several = True
 
     def rewrite(
         self, graph: EditableGraph, request: LoweringRequest, changes: list[str]

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cascadeport.base.errors import CascadeportError
+from cascadeport.config.compose import Service
 from cascadeport.core.check import Check, Finding, idle, not_checked_remotely
+from cascadeport.core.cluster import PlugIn
 from cascadeport.core.context import Context
+from cascadeport.core.device import DeviceProof, DeviceState
 
 _GPUS = "--query-gpu=index,name,driver_version,memory.used,memory.total,utilization.gpu"
+# Every driver that this project supports knows the last one by this name.
+_STATES = (
+    "--query-gpu=index,clocks.current.sm,clocks.max.sm,temperature.gpu,power.draw,"
+    "clocks_throttle_reasons.active"
+)
+# Why a GPU is slower than it could be while it works (nvml.h, nvmlClocksEventReason*).
+_THROTTLED = {
+    0x4: "power limit",
+    0x8: "hardware slowdown",
+    0x20: "temperature",
+    0x40: "temperature, hardware",
+    0x80: "power brake",
+}
 _PROCESSES = "--query-compute-apps=pid,process_name,used_memory"
 # The image's onnxruntime is built for CUDA 13, which requires this driver or a newer one.
 _DRIVER = 580
@@ -66,8 +83,8 @@ def _number(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 12 else None
 
 
-def _query(context: Context, query: str) -> str:
-    answer = context.machine.run("nvidia-smi", query, _FORMAT)
+def _query(context: Context, query: str, *more: str) -> str:
+    answer = context.machine.run("nvidia-smi", *more, query, _FORMAT)
     if answer is None:
         raise CascadeportError(
             f"nvidia-smi is not installed: {context.machine.name} has no NVIDIA driver.",
@@ -80,6 +97,60 @@ def _query(context: Context, query: str) -> str:
             next="Load or reinstall the driver; after an update, reboot.",
         )
     return answer.output
+
+
+def device(context: Context) -> str:
+    """The GPU that compose/t4.yaml passes to the container."""
+    return f"gpu{context.variables.get('GPU', '0')}"
+
+
+def states(context: Context) -> list[DeviceState]:
+    """How that GPU is at this moment; none where its machine runs no commands for us.
+
+    Raises:
+        CascadeportError: nvidia-smi does not answer.
+    """
+    if not context.machine.reachable:
+        return []
+    own = f"--id={context.variables.get('GPU', '0')}"
+    processes = len(parse_processes(_query(context, _PROCESSES, own)))
+    return parse_states(_query(context, _STATES, own), processes)
+
+
+def unproved(proof: DeviceProof) -> str | None:
+    """Why a device is not a GPU of NVIDIA's driver; None: it is one."""
+    if proof.kind != "gpu":
+        return f"{proof.name}, a device of kind {proof.kind}, ran the network, not a GPU"
+    if not (proof.serial or "").startswith("GPU-"):
+        return f"NVIDIA's driver gave no UUID for {proof.name}, so nothing proves that GPU"
+    return None
+
+
+def parse_states(text: str, processes: int) -> list[DeviceState]:
+    """Parses clocks, heat, power and reasons for throttling in the output of nvidia-smi."""
+    found = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) != 6 or _number(cells[0]) is None:
+            continue
+        reasons = int(cells[5], 16) if re.fullmatch(r"0x[0-9a-fA-F]{1,16}", cells[5]) else 0
+        clock, highest, heat, power = (_decimal(cell) for cell in cells[1:5])
+        found.append(
+            DeviceState(
+                device=f"GPU {cells[0]}",
+                clock_mhz=clock,
+                clock_max_mhz=highest,
+                temperature_c=heat,
+                power_w=power,
+                throttled=tuple(name for bit, name in _THROTTLED.items() if reasons & bit),
+                processes=processes,
+            )
+        )
+    return found
+
+
+def _decimal(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text) else None
 
 
 def _gpu(context: Context) -> Finding:
@@ -101,10 +172,12 @@ def _gpu(context: Context) -> Finding:
     if series < _DRIVER:
         return Finding(
             "gpu",
-            "fail",
+            "warn",
             f"The NVIDIA driver is {driver}.",
-            reason=f"The image's CUDA 13 needs {_DRIVER} or newer.",
-            remedy="Install a newer driver on the host.",
+            reason=f"The image's CUDA 13 came with {_DRIVER}. Data-centre GPUs such as the T4 may "
+            "run it on an older driver, by NVIDIA's forward compatibility: it is tried "
+            "(docs/nvidia.md).",
+            remedy=f"If the run fails, install driver {_DRIVER} or newer on the host.",
         )
     names = ", ".join(f"{gpu.index}: {gpu.name}" for gpu in gpus)
     if not any(context.name.lower() in gpu.name.lower().split() for gpu in gpus):
@@ -152,8 +225,21 @@ def checks(concerns: Callable[[Context], bool]) -> tuple[Check, ...]:
     )
 
 
+def plug_in(service: Service) -> PlugIn:
+    """NVIDIA's device plug-in (NVIDIA/k8s-device-plugin), for the GPUs that a service reserves."""
+    requests = service.deploy.resources.reservations.devices
+    count = sum(len(one.device_ids or ()) or one.count or 1 for one in requests)
+    return PlugIn("nvidia.com/gpu", count)
+
+
 def refusal(text: str, address: str) -> CascadeportError | None:
     """Explains a Docker Engine's refusal to pass a GPU to a container; None: another refusal."""
+    if "unsatisfied condition" in text:
+        return CascadeportError(
+            "The NVIDIA driver of that host is too old for the image's CUDA 13.",
+            where=f"{address}: {text[:300]}",
+            next=f"Install driver {_DRIVER} or newer there (docs/nvidia.md).",
+        )
     if "could not select device driver" not in text and "nvidia-container" not in text:
         return None
     return CascadeportError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ class _Declared:
     choices: tuple[str, ...]
     minimum: int | None
     absolute: bool
+    besides: tuple[str, ...]
 
 
 def option(
@@ -35,6 +37,7 @@ def option(
     choices: Sequence[str] = (),
     minimum: int | None = None,
     absolute: bool = False,
+    besides: Sequence[str] = (),
 ) -> Any:
     """Declares a field of a dataclass as an option.
 
@@ -45,8 +48,9 @@ def option(
         choices: The values that there are.
         minimum: The smallest integer allowed.
         absolute: Whether its path is made absolute.
+        besides: Words that it takes instead of a number.
     """
-    declared = _Declared(meaning, metavar, tuple(choices), minimum, absolute)
+    declared = _Declared(meaning, metavar, tuple(choices), minimum, absolute, tuple(besides))
     metadata = {_KEY: declared}
     if callable(default):
         return dataclasses.field(default_factory=default, metadata=metadata)
@@ -59,13 +63,14 @@ class Option:
 
     Args:
         field: The field's name.
-        kind: `bool`, `int`, `Path` or `str`: the type of its value.
+        kind: `bool`, `int`, `float`, `Path` or `str`: the type of its value.
         default: Its value unless given; None also where somebody else decides.
         meaning: What it does, in Markdown.
         metavar: What its value is called; empty for a flag.
         choices: The values that there are; empty: any.
         minimum: The smallest integer allowed; None: any.
         absolute: Whether its path is made absolute.
+        besides: Words that it takes instead of a number.
     """
 
     field: str
@@ -76,6 +81,7 @@ class Option:
     choices: tuple[str, ...]
     minimum: int | None
     absolute: bool
+    besides: tuple[str, ...] = ()
 
     @property
     def flag(self) -> str:
@@ -115,8 +121,12 @@ class Option:
                 f"{self.flag} cannot be '{text}'; {suggest(text, self.choices)}.",
                 next=f"{self.flag} takes one of: {', '.join(self.choices)}.",
             )
+        if text in self.besides:
+            return text
         if self.kind is int:
             return self._number(text)
+        if self.kind is float:
+            return self._decimal(text)
         if self.kind is Path:
             path = Path(text).expanduser()
             return path.resolve() if self.absolute else path
@@ -136,10 +146,20 @@ class Option:
             )
         return number
 
+    def _decimal(self, text: str) -> float:
+        # Not float() alone: it takes nan, infinity, exponents and the digits of every script.
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+            raise CascadeportError(
+                f"{self.flag} must be a number such as 0.5, not '{text}'.",
+                next=f"For example {self.flag} 0.5, or leave it out.",
+            )
+        return float(text)
+
     @property
     def _wanted(self) -> str:
         if self.minimum is not None:
-            return f"Give {self.minimum} or more."
+            also = "".join(f", or {word}" for word in self.besides)
+            return f"Give {self.minimum} or more{also}."
         return f"For example {self.usage}, or leave it out."
 
     def switch(self, text: str) -> bool:
@@ -185,6 +205,7 @@ def of(table: type) -> tuple[Option, ...]:
                 declared.choices,
                 declared.minimum,
                 declared.absolute,
+                declared.besides,
             )
         )
     return tuple(found)
@@ -193,7 +214,7 @@ def of(table: type) -> tuple[Option, ...]:
 def _kind(annotation: Any) -> type:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
-    if annotation not in (bool, int, Path, str):
+    if annotation not in (bool, int, float, Path, str):
         raise TypeError(f"an option cannot be a {annotation}")
     kind: type = annotation
     return kind

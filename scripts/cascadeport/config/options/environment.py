@@ -56,13 +56,24 @@ VARIABLES = (
     Variable("ASCEND_DRIVER", "the driver; `/usr/local/Ascend/driver`", f"{_ASCEND}, doctor"),
     Variable("ASCEND_GLOBAL_LOG_LEVEL", "CANN's log level; `3`: errors", _ASCEND),
     *(
-        Variable(f"DAVINCI{chip}", f"device node of chip {chip}; `/dev/davinci{chip}`", _ASCEND)
+        Variable(
+            f"DAVINCI{chip}",
+            f"the device that a container sees as `/dev/davinci{chip}`, for stand-ins: nothing "
+            "says that a driver takes a node under another name",
+            _ASCEND,
+        )
         for chip in range(4)
     ),
     Variable("DAVINCI_MANAGER", "device node; `/dev/davinci_manager`", _ASCEND),
     Variable("DEVMM_SVM", "device node; `/dev/devmm_svm`", _ASCEND),
     Variable("HISI_HDC", "device node; `/dev/hisi_hdc`", _ASCEND),
     Variable("NPU_SMI", "the program that lists the chips; `npu-smi`", "doctor"),
+    Variable(
+        "CASCADEPORT_LOCKS",
+        "the folder of locks by which passes on one device take turns, `/tmp/cascadeport-devices`; "
+        "a result with another one says so",
+        "commands",
+    ),
     # Building images.
     Variable("BASE_IMAGE", "the image that a target's own starts from", _BUILDS),
     Variable("EXPORT_BASE_IMAGE", "the same for the export's image: a Python 3.7", _BUILDS),
@@ -84,6 +95,11 @@ VARIABLES = (
     ),
     # The export.
     Variable("CASCADEPORT_EXPORT_ENV", "the export's environment; `.venv-export`", "export, tests"),
+    Variable(
+        "CASCADEPORT_SANDBOX",
+        "what contains it on this machine: `bubblewrap`, `kernel` or `none`; the first that works",
+        "export",
+    ),
     Variable("PYTHON37", "the Python 3.7 that it is created with", "`make export-env`"),
     Variable("MAX_JOBS", "how many compilers run at once", "`make export-env`"),
     # The Makefile's own.
@@ -91,6 +107,26 @@ VARIABLES = (
     Variable("VENV", "the virtual environment; `.venv`. No spaces", _MAKE),
     Variable("TESTS", "words for pytest, e.g. `-k report`", "`make test`"),
     Variable("ONLY", "benchmarks to run, by name; all unless given", "`make bench`"),
+    Variable(
+        "VERIFICATION_RECORDS",
+        "where the verification's benchmark keeps each seed; `benchmarks/records/verification`",
+        "`ONLY=verification make bench`",
+    ),
+    Variable("EXPLAIN_PLANTS", "how many errors it plants; 30", "`ONLY=explain make bench`"),
+    Variable("EXPLAIN_PAIRS", "how many correct pairs it tries; 10", "`ONLY=explain make bench`"),
+    Variable("TUNE_FOLDER", "keeps its rows, so that it goes on there", "`ONLY=tune make bench`"),
+    Variable("EXPLAIN_TIME", "`0`: without the command's time", "`ONLY=explain make bench`"),
+    *(
+        Variable(name, f"how many seeds of {network} it tries; {seeds}", "`make bench`")
+        for name, network, seeds in (
+            ("DEMO_SEEDS", "the demo's architecture", 50),
+            ("R101_SEEDS", "the R101", 6),
+        )
+    ),
+    Variable("R101_SIZE", "the edge of the R101's input; 608", "`ONLY=verification make bench`"),
+    Variable("SERVE_TINY", "how many tiny pictures; 10,000", "`ONLY=serve make bench`"),
+    Variable("FUZZ_SECONDS", "how long it goes on; 600", "`make fuzz`"),
+    Variable("FUZZ_SEED", "what its cases are drawn from; the time", "`make fuzz`"),
     Variable("CASCADEPORT_NO_SKIPS", "`1`: a skipped test is a failure", "`make test`"),
     # Without the command line.
     Variable("MODEL", "the network that a service runs", _DOCKER_COMPOSE, by_hand=True),

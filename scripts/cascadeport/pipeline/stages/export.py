@@ -12,6 +12,7 @@ from typing import Any
 from cascadeport import download
 from cascadeport.base import digest
 from cascadeport.base.errors import CascadeportError
+from cascadeport.base.files import write_json
 from cascadeport.base.paths import IMAGES, REPOSITORY
 from cascadeport.base.reading import read_record, user_path
 from cascadeport.base.suggest import suggest
@@ -64,7 +65,8 @@ def stages(
 ) -> tuple[Stage, ...]:
     """Plans fetch and export of a card's checkpoint, or the export of random weights.
 
-    There is an export for every shape of the card, in their order.
+    There is one export: other shapes are made of its graph (graph/reshaping.py). PyTorch's own
+    detections are kept at every shape of the card.
     """
     if checkpoint.config is None:
         raise CascadeportError(
@@ -81,7 +83,7 @@ def stages(
             where=f"card {card.name}: checkpoint.config",
             next="It is the name of a file in images/export/configs/, without .py.",
         )
-    for shape in card.input.canvases:
+    for shape in (*card.own_canvases, *card.input.canvases):
         _check_shape(card, shape)
     options = context.options
     folder = options.build / "models" / card.name
@@ -107,26 +109,25 @@ def stages(
         "config": digest.of_file(path),
     }
 
-    def exporting(shape: Shape) -> Stage:
-        parameters: dict[str, Any] = {"config": config, "shape": list(shape)}
-        if weights.path is None:
-            # The same weights in every shape.
-            parameters["calibrated"] = list(card.input.canvases[0])
+    shape = card.traced
+    parameters: dict[str, Any] = {"config": config, "shape": list(shape)}
+    if weights.path is None:
+        parameters["calibrated"] = list(shape)
+    if len(card.own_canvases) > 1:
+        parameters["also"] = [list(other) for other in card.own_canvases[1:]]
 
-        def work(context: Context, out: Path) -> None:
-            _export(context, out, config, weights, card, shape, source)
+    def work(context: Context, out: Path) -> None:
+        _export(context, out, config, weights, card, shape, source)
 
-        suffix = card.input.suffix(shape)
-        return Stage(
-            name="export",
-            title=f"export {card.name}{suffix} to the neutral graph",
-            folder=folder / f"export{suffix}",
-            parameters={**parameters, "padding": card.input.padding, "runtime": runtime},
-            inputs=inputs,
-            work=work,
-        )
-
-    return (*before, *(exporting(shape) for shape in card.input.canvases))
+    exporting = Stage(
+        name="export",
+        title=f"export {card.name} to the neutral graph",
+        folder=folder / "export",
+        parameters={**parameters, "padding": card.input.padding, "runtime": runtime},
+        inputs=inputs,
+        work=work,
+    )
+    return (*before, exporting)
 
 
 def _check_shape(card: Card, shape: Shape) -> None:
@@ -159,23 +160,15 @@ def exported_checkpoint(stages: Sequence[Stage]) -> str | None:
         None: nothing was exported, or random weights were.
 
     Raises:
-        CascadeportError: The record of an export cannot be read, or two shapes were exported from
-            different checkpoints.
+        CascadeportError: The record of the export cannot be read.
     """
-    found = set()
-    folders = [stage.folder for stage in stages if stage.name == "export"]
-    for folder in folders:
-        remedy = f"Remove {folder} and run the same command again."
-        record = read_record(folder / RECORD, "record of the export", next=remedy)
-        model = record.get("model")
-        found.add(model.get("checkpoint_sha256") if isinstance(model, dict) else None)
-    if len(found) > 1:
-        raise CascadeportError(
-            "The shapes of the model were exported from different checkpoints.",
-            where=", ".join(map(str, folders)),
-            next="Remove these folders and run the same command again.",
-        )
-    return next((str(one) for one in found if one), None)
+    exporting = next((stage for stage in stages if stage.name == "export"), None)
+    if exporting is None:
+        return None
+    remedy = f"Remove {exporting.folder} and run the same command again."
+    model = read_record(exporting.folder / RECORD, "record of the export", next=remedy).get("model")
+    found = model.get("checkpoint_sha256") if isinstance(model, dict) else None
+    return None if found is None else str(found)
 
 
 def _file(checkpoint: Checkpoint) -> str:
@@ -282,7 +275,9 @@ def _export(
 ) -> None:
     limit = context.options.limit
     # A pass over fewer pictures than a verification needs is no reason to verify less.
-    dataset = source.load(replace(context.options, limit=limit and max(limit, _PICTURES)))
+    dataset = source.load(
+        replace(context.options, limit=limit and max(limit, _PICTURES), part=None)
+    )
     engine = context.engine
     pictures = Mount(dataset.pictures_dir.resolve(), "/data")
     code = Mount(EXPORTER, "/opt/cascadeport/export")
@@ -290,7 +285,7 @@ def _export(
     mounts = [pictures, code, product]
     if weights.path is None:
         chosen = ["--random-weights", str(weights.seed)]
-        chosen += ["--calibration-shape", *map(str, card.input.canvases[0])]
+        chosen += ["--calibration-shape", *map(str, card.traced)]
     else:
         given = Mount(weights.path, f"/checkpoint/{weights.path.name}")
         mounts.append(given)
@@ -304,6 +299,7 @@ def _export(
         *(python, "-m", "exporter"),
         *("--config", f"{inside}/configs/{config}.py", *chosen),
         *("--shape", *map(str, shape), "--padding", card.input.padding),
+        *(word for other in card.own_canvases[1:] for word in ("--also-shape", *map(str, other))),
         *("--out", engine.path(product), "--pictures", *files),
     ]
     task = Task(
@@ -315,8 +311,13 @@ def _export(
         code=EXPORTER,
         log=out / "export.log",
         deadline_s=_SILENCE_S,
+        confined=True,
     )
+    containment = engine.containment()
+    context.reporter.line("sandbox", containment)
     engine.run(task, context.reporter.event)
+    record = read_record(out / RECORD, "record of the export")
+    write_json(out / RECORD, {**record, "containment": containment}, indent=2)
 
 
 def various(items: Sequence[Item]) -> list[Item]:

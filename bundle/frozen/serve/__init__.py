@@ -1,0 +1,1 @@
+"""serve: detections over HTTP, by the Open Inference Protocol v2 and for people with curl."""

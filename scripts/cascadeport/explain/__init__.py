@@ -1,0 +1,1 @@
+"""Explains why two rows differ: the first tensor beyond noise, and what each change costs."""

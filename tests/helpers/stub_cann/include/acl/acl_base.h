@@ -1,0 +1,2 @@
+// A stub: see acl.h.
+#include "acl/acl.h"
