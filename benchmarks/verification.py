@@ -98,7 +98,7 @@ def tried(exported: Path, folder: Path, target: str, plant: Plant | None) -> dic
         "refused": not report.passed,
         "pictures": len(report.pictures),
         "hidden_in": [one.name for one in report.pictures if one.expected and one.passed],
-        "stray": sum(bool(one.missing or one.extra) for one in report.pictures),
+        "stray": sum(one.is_stray for one in report.pictures),
         "problems": report.problems,
         "ratios": ratios(report) if plant is None else [],
     }
@@ -169,7 +169,7 @@ def section(config: str, shape: tuple[int, int], records: list[dict[str, Any]]) 
     for (what, statistic), found in values.items():
         print(f"| {what} | {statistic} | {statistics.median(found):.2f} | {max(found):.2f} |")
     stray = sum(one["stray"] for one in correct)
-    print(f"\nPictures of correct lowerings that lost or gained a stray detection: {stray}.")
+    print(f"\nPictures of correct lowerings that lost, gained or moved a stray detection: {stray}.")
     for one in correct:
         for problem in one["problems"]:
             print(f"- refused, {TARGETS[one['target']]}: {problem}")

@@ -190,6 +190,45 @@ def test_of_a_hundred_one_may_be_lost(count: int, lost: int, passes: bool) -> No
     assert compare("x", False, (boxes, labels), fewer, cuts=CUTS).passed == passes
 
 
+@pytest.mark.parametrize(
+    ("count", "moved", "lost", "passes"),
+    [
+        (100, 1, 0, True),
+        (100, 2, 0, False),
+        (100, 1, 1, False),
+        (99, 1, 0, False),
+        (200, 1, 1, True),
+    ],
+)
+@pytest.mark.parametrize(("column", "change"), [(2, 0.053), (4, 0.002)])
+def test_of_a_hundred_one_may_go_astray(
+    count: int, moved: int, lost: int, passes: bool, column: int, change: float
+) -> None:
+    boxes, labels = detections(count)
+    found = boxes.copy()
+    found[10 : 10 + moved, column] += change
+    compared = compare(
+        "x", False, (boxes, labels), (found[lost:], labels[lost:]), [(boxes, labels)], CUTS
+    )
+    assert compared.passed == passes
+    assert len(compared.astray) == (moved if passes else 0)
+    if passes:
+        assert compared.boxes.error.max == compared.scores.error.max == 0
+        assert compared.astray[0][column == 4] == pytest.approx(change, rel=1e-3)
+    else:
+        assert problem(compared)
+
+
+def test_the_rest_is_measured_where_one_goes_astray() -> None:
+    boxes, labels = detections(100)
+    found = boxes.copy()
+    found[:, 0] += 1e-3  # Within the maximum's floor, not within the median's.
+    found[10, 0] += 0.05
+    compared = compare("x", False, (boxes, labels), (found, labels), [(boxes, labels)], CUTS)
+    assert not compared.passed
+    assert "median" in problem(compared)
+
+
 def folder(path: Path, pictures: list[Detections]) -> Path:
     """An exporter's folder; the first picture is the traced one, and one has no detections."""
     none = np.zeros((0, 5), "f4"), np.zeros(0, int)
@@ -208,17 +247,24 @@ def folder(path: Path, pictures: list[Detections]) -> Path:
     return path
 
 
+@pytest.mark.parametrize("kind", ["lacks 1 detection", "moves 1 detection by up to 0.1 px"])
 @pytest.mark.parametrize(("strays", "passes"), [(0, True), (1, True), (2, False)])
-def test_one_picture_may_have_a_stray_detection(tmp_path: Path, strays: int, passes: bool) -> None:
+def test_one_picture_may_have_a_stray_detection(
+    tmp_path: Path, strays: int, passes: bool, kind: str
+) -> None:
     boxes, labels = detections(100)
     none = np.zeros((0, 5), "f4"), np.zeros(0, int)
-    found = [(boxes[1:], labels[1:])] * strays + [(boxes, labels)] * (4 - strays) + [none]
+    apart = boxes.copy()
+    apart[7, 0] += 0.1
+    stray = (boxes[1:], labels[1:]) if kind.startswith("lacks") else (apart, labels)
+    found = [stray] * strays + [(boxes, labels)] * (4 - strays) + [none]
     session = Session("fake", lambda inputs: [found[int(each.flat[0])] for each in inputs])
     report = verify(session, "x.onnx", folder(tmp_path / "export", [(boxes, labels)] * 4))
     assert report.passed == passes
     lines = list(report.lines)
     assert len(lines) == 4
-    assert sum("lacks 1 detection" in line for line in lines) == strays
+    assert sum(kind in line for line in lines) == strays
+    assert sum(kind in each for each in report.problems) == (0 if passes else strays)
     report.write(tmp_path / "verification.json")
     written = json.loads((tmp_path / "verification.json").read_text())
     assert written["noise"] == ["again"]

@@ -49,9 +49,11 @@ SCORE_FLOOR = Spread(4e-6, 1e-5, 1e-4)
 #: How many times as many detections as PyTorch itself loses or gains, when only rounding differs, a
 #: lowering may lose, gain or move for the same reason. Few detections decide it, as with a maximum.
 STRAY_FACTOR = 4.0
-#: Share of a picture's detections that may be missing or extra for no visible reason. Whether the
-#: RPN's last proposal is kept is rounding too where its score is nearly that of the next; a few
-#: runs of PyTorch rarely show it. Pictures with fewer than 100 detections have none to spare.
+#: Share of a picture's detections that may be missing, extra or astray for no visible reason.
+#: Whether a proposal is kept is rounding too where two scores are nearly the same: a detection
+#: comes or goes, or it stays, and another proposal leads to it, which ends beside the first one's
+#: box. A few runs of PyTorch rarely show it. Pictures with fewer than 100 detections have none to
+#: spare.
 STRAY = 0.01
 
 
@@ -104,6 +106,9 @@ class PictureComparison:
         extra: Scores of the graph's detections that PyTorch lacks for no visible reason.
         at_a_cut: Number of missing and extra detections whose score is within noise of a cut, or
             that PyTorch itself also loses or gains by rounding.
+        astray: Distances, in pixels and in score, of the pairs that are further apart than the
+            limit for no visible reason, where they are few enough to be allowed; `boxes` and
+            `scores` are those of the others.
         exchanged: Number of pairs that are further apart than the limit, where PyTorch itself
             exchanges detections by rounding; `boxes` and `scores` are those of the others.
         boxes: Differences of coordinates in pixels of the network's input.
@@ -119,10 +124,16 @@ class PictureComparison:
     missing: list[float]
     extra: list[float]
     at_a_cut: int
+    astray: list[tuple[float, float]]
     exchanged: int
     boxes: Measure
     scores: Measure
     passed: bool
+
+    @property
+    def is_stray(self) -> bool:
+        """Whether a detection is missing, extra or astray for no visible reason."""
+        return bool(self.missing or self.extra or self.astray)
 
 
 def compare(
@@ -150,18 +161,23 @@ def compare(
     scores = _measure([each.scores for each in own], matching.scores, SCORE_FLOOR)
     margin = scores.limit.max
     missing, extra = _unexplained(matching, expected, found, noise, own, margin, cuts)
-    # Where PyTorch itself exchanges detections by rounding, one may overlap what it replaces.
-    moved = (matching.boxes > boxes.limit.max) | (matching.scores > scores.limit.max)
-    strays = max(len(missing), len(extra)) + int(moved.sum())
-    exchanged = 0
-    if 0 < strays <= STRAY_FACTOR * _own_strays(expected, noise, own, margin, cuts):
-        missing, extra, exchanged = [], [], int(moved.sum())
-        boxes = _measure([each.boxes for each in own], matching.boxes[~moved], BOX_FLOOR)
-        scores = _measure([each.scores for each in own], matching.scores[~moved], SCORE_FLOOR)
-    finite = bool(np.isfinite(found[0]).all())
     count = len(real(expected)[1])
     # Without cuts every detection counts.
     spare = int(STRAY * count) if cuts is not None else 0
+    # A detection that replaces another may overlap it, so that they are paired all the same.
+    moved = (matching.boxes > boxes.limit.max) | (matching.scores > scores.limit.max)
+    strays = max(len(missing), len(extra)) + int(moved.sum())
+    astray: list[tuple[float, float]] = []
+    exchanged = 0
+    if 0 < strays <= STRAY_FACTOR * _own_strays(expected, noise, own, margin, cuts):
+        missing, extra, exchanged = [], [], int(moved.sum())
+    elif strays <= spare:
+        apart = matching.boxes[moved], matching.scores[moved]
+        astray = list(zip(*(each.tolist() for each in apart), strict=True))
+    if astray or exchanged:
+        boxes = _measure([each.boxes for each in own], matching.boxes[~moved], BOX_FLOOR)
+        scores = _measure([each.scores for each in own], matching.scores[~moved], SCORE_FLOOR)
+    finite = bool(np.isfinite(found[0]).all())
     return PictureComparison(
         name=name,
         traced=traced,
@@ -171,6 +187,7 @@ def compare(
         missing=missing,
         extra=extra,
         at_a_cut=len(matching.missing) + len(matching.extra) - len(missing) - len(extra),
+        astray=astray,
         exchanged=exchanged,
         boxes=boxes,
         scores=scores,
@@ -197,16 +214,24 @@ def problem(comparison: PictureComparison) -> str:
 
 
 def strays(comparison: PictureComparison) -> list[str]:
-    """The detections that are missing or extra for no visible reason, a phrase for each kind."""
+    """The detections that no visible reason explains, a phrase for each kind."""
     kinds = {"lacks": comparison.missing, "adds": comparison.extra}
-    return [_listed(verb, scores) for verb, scores in kinds.items() if scores]
+    phrases = [_listed(verb, scores) for verb, scores in kinds.items() if scores]
+    if comparison.astray:
+        pixels, score = map(max, zip(*comparison.astray, strict=True))
+        count = _detections(len(comparison.astray))
+        phrases.append(f"moves {count} by up to {pixels:.2g} px and {score:.2g} in score")
+    return phrases
 
 
 def _listed(verb: str, scores: Sequence[float]) -> str:
     best = ", ".join(f"{score:.3f}" for score in sorted(scores, reverse=True)[:3])
     more = ", ..." if len(scores) > 3 else ""
-    noun = "detection" if len(scores) == 1 else "detections"
-    return f"{verb} {len(scores)} {noun} (scores {best}{more})"
+    return f"{verb} {_detections(len(scores))} (scores {best}{more})"
+
+
+def _detections(count: int) -> str:
+    return f"{count} detection" if count == 1 else f"{count} detections"
 
 
 def _spread(values: NDArray[np.float64]) -> Spread:

@@ -37,8 +37,8 @@ from cascadeport.graph.matching import OVERLAP, Detections
 MIN_PICTURES = 3
 #: The format of export.json that is read here (images/export/exporter).
 EXPORT_FORMAT = 2
-#: Pictures of a verification, at each shape, that may lack or add a detection for no visible
-#: reason.
+#: Pictures of a verification, at each shape, that may lack, add or move a detection for no
+#: visible reason.
 MAX_STRAY_PICTURES = 1
 
 
@@ -179,7 +179,7 @@ def verify(
         )
     ]
     problems = [problem(comparison) for comparison in comparisons if not comparison.passed]
-    stray = [one for one in comparisons if one.passed and (one.missing or one.extra)]
+    stray = [one for one in comparisons if one.passed and one.is_stray]
     if len(stray) > MAX_STRAY_PICTURES * len({_shape(one, record) for one in pictures}):
         problems += [f"{problem(one)}; too many pictures do" for one in stray]
     others = [comparison for comparison in comparisons if not comparison.traced]
