@@ -122,6 +122,8 @@ def test_the_same_inputs_give_the_same_network(build: Path, tmp_path: Path) -> N
 
 
 def test_pictures_that_are_evaluated_are_no_calibration(build: Path, tmp_path: Path) -> None:
+    # Draws the pictures of both sets, if no test has done so yet.
+    command.run(build, tmp_path / "drawn", *INT8, "--limit", "20")
     pictures = tmp_path / "mine"
     pictures.mkdir()
     taken = sorted((build / "data" / "demo-calibration" / "val2017").glob("*.jpg"))[:4]
