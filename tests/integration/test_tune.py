@@ -276,11 +276,14 @@ def test_two_searches_at_once_do_not_disturb_each_other(repository: Path, small:
     for line in first.stderr:
         if line.startswith("point    1:"):
             break
+    # The first takes no longer than the second takes to start: it waits in its middle.
+    first.send_signal(signal.SIGSTOP)
     second = command(repository, small)
     _, told = second.communicate(timeout=120)
     assert second.returncode == 2
     assert "is working in this folder" in told
     first.send_signal(signal.SIGINT)
+    first.send_signal(signal.SIGCONT)
     _, rest = first.communicate(timeout=60)
     assert first.returncode == 130
     assert "finished stages are kept" in rest
