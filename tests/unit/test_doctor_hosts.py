@@ -97,12 +97,12 @@ def test_repairs_are_done_once_and_said(monkeypatch: pytest.MonkeyPatch) -> None
     def look(_: Any) -> Finding:
         return Finding("toy", "fail" if state[0] == "broken" else "ok", state[0])
 
-    def mend(_: Any) -> str:
+    def fix(_: Any) -> str:
         state[0] = "whole"
-        return "mended it"
+        return "fixed it"
 
-    monkeypatch.setattr(host, "CHECKS", (Check("toy", lambda _: True, look, repair=mend),))
-    assert list(doctor.repair(context())) == ["toy: mended it"]
+    monkeypatch.setattr(host, "CHECKS", (Check("toy", lambda _: True, look, repair=fix),))
+    assert list(doctor.repair(context())) == ["toy: fixed it"]
     assert list(doctor.repair(context())) == []
 
 
