@@ -1,4 +1,4 @@
-"""What all tests share: where shared data and interpreters are, and when a skip is a failure."""
+"""What all tests share: shared data and interpreters, when a skip is a failure, what ran before."""
 
 from __future__ import annotations
 
@@ -76,3 +76,26 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped where it ought to run: {report.longrepr}"
     return report
+
+
+_passed: list[str] = []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what has passed before, by the file that CASCADEPORT_PASSED names."""
+    path = Path(os.environ.get("CASCADEPORT_PASSED") or os.devnull)
+    done = set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in done])
+    items[:] = [item for item in items if item.nodeid not in done]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed:
+        _passed.append(report.nodeid)
+
+
+def pytest_sessionfinish() -> None:
+    """Adds what has passed to that file."""
+    if path := os.environ.get("CASCADEPORT_PASSED"):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.writelines(f"{each}\n" for each in _passed)

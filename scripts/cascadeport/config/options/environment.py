@@ -128,6 +128,11 @@ VARIABLES = (
     Variable("FUZZ_SECONDS", "how long it goes on; 600", "`make fuzz`"),
     Variable("FUZZ_SEED", "what its cases are drawn from; the time", "`make fuzz`"),
     Variable("CASCADEPORT_NO_SKIPS", "`1`: a skipped test is a failure", "`make test`"),
+    Variable(
+        "CASCADEPORT_PASSED",
+        "a file of tests that passed, which are not run again; those that pass are added",
+        "`make test`",
+    ),
     # Without the command line.
     Variable("MODEL", "the network that a service runs", _DOCKER_COMPOSE, by_hand=True),
     Variable("DATA", "the folder of pictures", _DOCKER_COMPOSE, by_hand=True),
