@@ -140,13 +140,25 @@ class PrivateEngine:
             os.kill(int(pid_file.read_text()), signal.SIGTERM)
 
     def remove(self) -> None:
-        """Removes the folder, with whatever is still mounted below it."""
+        """Removes the folder, with whatever is still mounted below it; its files some time later.
+
+        Images are tens of thousands of small files, which some disks take minutes to remove.
+        """
         self.stop()
         mounts = Path("/proc/self/mounts").read_text().splitlines()
         for point in sorted((line.split()[1] for line in mounts), reverse=True):
             if point.startswith(f"{self.folder}/"):
                 subprocess.run(["umount", "-l", point], check=False)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self.folder.exists():
+            return
+        removed = self.folder.with_name(f"{self.folder.name}-removed")
+        self.folder.rename(removed)
+        subprocess.run(
+            ["sh", "-c", 'rm -rf "$1" >/dev/null 2>&1 &', "sh", str(removed)],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            check=False,
+        )
 
 
 @contextlib.contextmanager
