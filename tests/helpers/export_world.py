@@ -82,13 +82,14 @@ class World:
         row: dict[str, Any] = content["rows"][0]
         return row
 
-    def detections(self, name: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    def detections(self, name: str, row: str = "cpu") -> dict[int, tuple[np.ndarray, np.ndarray]]:
         """Per picture: x0, y0, x1, y1 and score in its pixels, and category ids."""
         rows: dict[int, list[list[float]]] = defaultdict(list)
-        file = self.results(name) / "cpu" / "infer" / "detections.json"
+        file = self.results(name) / row / "infer" / "detections.json"
         for each in json.loads(file.read_text()):
             x, y, width, height = each["bbox"]
-            row = [x, y, x + width, y + height, each["score"], each["category_id"]]
-            rows[each["image_id"]].append(row)
+            rows[each["image_id"]].append(
+                [x, y, x + width, y + height, each["score"], each["category_id"]]
+            )
         arrays = {picture: np.array(found) for picture, found in rows.items()}
         return {picture: (each[:, :5], each[:, 5]) for picture, each in arrays.items()}

@@ -438,7 +438,7 @@ def test_the_pipeline_exports_in_a_container(
     said = world.passes("--model", card, *docker)
     assert "export contained to the neutral graph" in said
     world.passes("--model", "demo")
-    committed, found = world.detections("demo"), world.detections("contained")
+    committed, found = world.detections("demo"), world.detections("contained", "cpu-docker")
     assert sorted(found) == sorted(committed)
     for picture, expected in committed.items():
         assert compare(str(picture), False, expected, found[picture]).passed
